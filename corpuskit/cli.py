@@ -1,0 +1,374 @@
+"""The command line: parse, call, print. Results go to stdout, everything else to stderr.
+
+Exit code 0: done. 1: something failed (it is listed). 2: wrong usage, said in one line.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from corpuskit import __version__
+
+app = typer.Typer(
+    name="corpuskit",
+    help="From public web dumps to a clean Japanese pretraining corpus, token bins and a trained model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+tokenizer_app = typer.Typer(help="Train the tokenizer.", no_args_is_help=True)
+app.add_typer(tokenizer_app, name="tokenizer")
+
+Executor = Literal["ray", "local"]
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder the corpus lives in.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Shards at work at the same time.")]
+ExecutorOption = Annotated[Executor, typer.Option("--executor", help="ray, or local: in this process.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
+LangOption = Annotated[str, typer.Option("--lang", help="Language, such as ja.")]
+InputOption = Annotated[
+    list[str], typer.Option("--input", help="Files to read: a path, a glob, a folder, or an s3:// URL.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+TextFieldOption = Annotated[str, typer.Option("--text-field", help="Field or column that holds the text.")]
+UrlFieldOption = Annotated[str, typer.Option("--url-field", help="Field or column that holds the URL.")]
+LidOption = Annotated[str | None, typer.Option("--lid-model", help="fastText language model to use.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="sample (bundled, no network) or full.")]
+MirrorOption = Annotated[
+    str | None, typer.Option("--mirror", help="URL or folder laid out as the hosts serve the files.")
+]
+SourceOption = Annotated[list[str], typer.Option("--source", help="Only this source; may be given more than once.")]
+ShardsOption = Annotated[str | None, typer.Option("--shards", help="Only these numbered files, such as 0-15.")]
+
+WORKSPACE = Path("workspace")
+WORKERS = os.cpu_count() or 1
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"corpuskit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
+) -> None:
+    from corpuskit.engine.run import setup_logging
+
+    setup_logging(verbose)
+
+
+@app.command()
+def corpus(
+    lang: LangOption,
+    profile: ProfileOption = "sample",
+    mirror: MirrorOption = None,
+    source: SourceOption = [],  # noqa: B006 - typer copies it
+    shards: ShardsOption = None,
+    lid_model: LidOption = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    workers: WorkersOption = WORKERS,
+    executor: ExecutorOption = "ray",
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Build the corpus of a language: fetch, clean, deduplicate, mask; then tokenizer, bins and report."""
+    from corpuskit import build
+
+    plan = build.plan_corpus(lang, profile, mirror, source, shards, lid_model)
+    if dry_run:
+        _show(build.describe(plan), as_json)
+        return
+    with _space(workspace, workers, executor) as space:
+        result = build.run_corpus(space, plan)
+    if as_json:
+        _print_json(result)
+        return
+    from corpuskit.report.funnel import print_funnel
+
+    print_funnel(result["languages"])
+    for line in build.closing_lines(space, plan, result):
+        print(line)
+
+
+@app.command()
+def download(
+    lang: LangOption,
+    profile: ProfileOption = "full",
+    mirror: MirrorOption = None,
+    source: SourceOption = [],  # noqa: B006
+    shards: ShardsOption = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Fetch the upstream files of a language into the workspace."""
+    from corpuskit import build
+
+    plan = build.plan_corpus(lang, profile, mirror, source, shards, None)
+    if dry_run:
+        _show(build.describe(plan), as_json)
+        return
+    with _space(workspace, 1, "local") as space:
+        files = [f for r in plan for f in build.fetch_sources(space, r.sources, r.mirror or r.profile.mirror).values()]
+    result = {"files": len(files), "bytes": sum(f.size for f in files)}
+    _show(result, as_json)
+
+
+@app.command()
+def clean(
+    lang: LangOption,
+    input: InputOption,
+    out: OutOption,
+    rules: Annotated[str | None, typer.Option("--rules", help="Rule preset or file.")] = None,
+    text_field: TextFieldOption = "text",
+    url_field: UrlFieldOption = "url",
+    lid_model: LidOption = None,
+    workers: WorkersOption = WORKERS,
+    executor: ExecutorOption = "ray",
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Clean any files: normalise, measure, decide."""
+    from corpuskit import build
+
+    plan = build.plan_clean_files(lang, input, text_field, url_field, rules)
+    if dry_run:
+        _show(build.describe_files(plan.shards), as_json)
+        return
+    with _space(out, workers, executor) as space:
+        funnel = build.clean_files(plan, out=out, runner=space.runner, lid_model=lid_model)
+    _funnel(lang, funnel, as_json)
+
+
+@app.command()
+def dedup(
+    input: InputOption,
+    out: OutOption,
+    lang: LangOption = "ja",
+    text_field: TextFieldOption = "text",
+    url_field: UrlFieldOption = "url",
+    workers: WorkersOption = WORKERS,
+    executor: ExecutorOption = "ray",
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Remove exact and near duplicates from any files, over all of them together."""
+    from corpuskit import build
+
+    shards = build.foreign_shards(input, lang, text_field, url_field)
+    if dry_run:
+        _show(build.describe_files(shards), as_json)
+        return
+    with _space(out, workers, executor) as space:
+        funnel = build.dedup_files(shards, lang, out=out, runner=space.runner)
+    _funnel(lang, funnel, as_json)
+
+
+@app.command()
+def scrub(
+    input: InputOption,
+    out: OutOption,
+    lang: LangOption = "ja",
+    text_field: TextFieldOption = "text",
+    url_field: UrlFieldOption = "url",
+    workers: WorkersOption = WORKERS,
+    executor: ExecutorOption = "ray",
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Mask personal information in any files."""
+    from corpuskit import build
+
+    shards = build.foreign_shards(input, lang, text_field, url_field)
+    if dry_run:
+        _show(build.describe_files(shards), as_json)
+        return
+    with _space(out, workers, executor) as space:
+        funnel = build.scrub_files(shards, lang, out=out, runner=space.runner)
+    _funnel(lang, funnel, as_json)
+
+
+@tokenizer_app.command("train")
+def tokenizer_train(
+    vocab_size: Annotated[
+        int, typer.Option("--vocab-size", min=300, max=1 << 20, help="Pieces of the vocabulary.")
+    ] = 32000,
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Train the workspace's tokenizer, on the mixture's languages where there is a mixture, else on all."""
+    from corpuskit import build
+
+    with _space(workspace, 1, "local") as space:
+        if dry_run:
+            _show({"vocab_size": vocab_size, "languages": space.languages("corpus")}, as_json)
+            return
+        receipt = build.train_tokenizer(space, vocab_size)
+    result = {"model": str(workspace / "tokenizer" / "tokenizer.model"), **receipt.counts, **_work(space)}
+    _show(result, as_json)
+
+
+@app.command()
+def pack(
+    input: Annotated[
+        list[str], typer.Option("--input", help="Pack these files instead of the workspace's corpora.")
+    ] = [],  # noqa: B006
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for the bins of --input.")] = None,
+    lang: LangOption = "ja",
+    text_field: TextFieldOption = "text",
+    url_field: UrlFieldOption = "url",
+    tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="SentencePiece model for --input.")] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    workers: WorkersOption = WORKERS,
+    executor: ExecutorOption = "ray",
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Encode the corpora of the workspace, or any files, into token bins."""
+    from corpuskit import build
+    from corpuskit.config import UserError
+
+    if not input:
+        with _space(workspace, workers, executor) as space:
+            if dry_run:
+                _show({"languages": space.languages("corpus"), "tokenizer": build.tokenizer_input(space).name}, as_json)
+                return
+            packed = build.pack(space)
+        _show({**packed, **_work(space)}, as_json)
+        return
+    if out is None or tokenizer is None:
+        raise UserError("pack --input needs --out DIR and --tokenizer MODEL as well")
+    shards = build.foreign_shards(input, lang, text_field, url_field)
+    if dry_run:
+        _show(build.describe_files(shards), as_json)
+        return
+    with _space(out, workers, executor) as space:
+        _show(build.pack_files(shards, lang, tokenizer, out=out, runner=space.runner), as_json)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def mix(
+    context: typer.Context,
+    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens of the training run.")] = None,
+    max_epochs: Annotated[float, typer.Option("--max-epochs", help="How often a language may be repeated.")] = 4.0,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the order of windows.")] = 0,
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Set the mixture by shares of tokens: corpuskit mix --ja 0.57 --en 0.31."""
+    from corpuskit import build
+
+    shares = build.parse_shares(context.args)
+    with _space(workspace, 1, "local") as space:
+        result = build.mix(space, shares, tokens=tokens, max_epochs=max_epochs, seed=seed, save=not dry_run)
+    if as_json:
+        _print_json(result)
+        return
+    build.print_mix(result)
+
+
+@app.command()
+def train(
+    config: Annotated[str, typer.Option("--config", help="tiny, 25m, 124m, 350m, 1b, or a YAML file.")] = "tiny",
+    processes: Annotated[int, typer.Option("--processes", min=1, help="Training processes on this machine.")] = 1,
+    run: Annotated[
+        str, typer.Option("--run", help="Name of the run; the same name goes on where it stopped.")
+    ] = "default",
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Stop after so many steps.")] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a Llama-style model on the mixture; with several processes by FSDP2."""
+    from corpuskit.train.launch import launch
+
+    raise typer.Exit(launch(workspace, config, run=run, steps=steps, processes=processes, json=as_json))
+
+
+@app.command()
+def report(
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write report/funnel.json and report/index.html, and show the funnel."""
+    from corpuskit import build
+    from corpuskit.report.funnel import print_funnel
+
+    with _space(workspace, 1, "local") as space:
+        funnels, page = build.report(space)
+    if as_json:
+        _print_json({"languages": funnels, "page": str(page)})
+        return
+    print_funnel(funnels)
+    print(f"Report: {page}")
+
+
+def _space(root: Path, workers: int, executor: Executor) -> Any:
+    from corpuskit.build import open_space
+
+    return open_space(root, workers, executor)
+
+
+def _work(space: Any) -> dict[str, int]:
+    return {"shards_run": space.runner.tally.ran, "shards_up_to_date": space.runner.tally.up_to_date}
+
+
+def _funnel(lang: str, funnel: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        _print_json(funnel)
+        return
+    from corpuskit.report.funnel import print_funnel
+
+    print_funnel({lang: funnel})
+
+
+def _show(result: Any, as_json: bool) -> None:
+    if as_json:
+        _print_json(result)
+    else:
+        import yaml
+
+        print(yaml.safe_dump(result, sort_keys=False, allow_unicode=True), end="")
+
+
+def _print_json(result: Any) -> None:
+    import orjson
+
+    sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str).decode())
+
+
+def main() -> None:
+    """Entry point: run the command, turn known errors into one line and an exit code."""
+    from corpuskit.config import UserError
+    from corpuskit.engine.run import ShardsFailed
+
+    try:
+        app()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ShardsFailed as error:
+        print(f"error: {error}", file=sys.stderr)
+        for failure in error.failures:
+            print(f"  {failure['shard']}: {failure['error'].splitlines()[-1]}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where this one was", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"error: the disk is full ({error.filename}); make room and run the same command again", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,222 @@
+"""What a pipeline, a rule file and a mixture may say, validated.
+
+Everything a user can get wrong ends in a `UserError`: one line with the file, the value and the way out. The command
+line prints it and leaves with exit code 2. Programming errors stay ordinary exceptions.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+T = TypeVar("T", bound="Strict")
+
+
+class UserError(Exception):
+    """A mistake the user can mend; the message names the file, the value and what to do."""
+
+
+class Strict(BaseModel):
+    """Base of all configuration: unknown fields are mistakes, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Rule(Strict):
+    """A bound on one signal. A document fails the rule when the signal lies outside [min, max]."""
+
+    name: str
+    signal: str
+    min: float | None = None
+    max: float | None = None
+    source: str  # paper and table, or repository, and where this bound deviates from it
+
+    @model_validator(mode="after")
+    def _has_a_bound(self) -> Rule:
+        if self.min is None and self.max is None:
+            raise ValueError(f"rule {self.name} has neither min nor max")
+        return self
+
+
+class RuleSet(Strict):
+    """The rules of one preset, in the order in which the first failing one is named."""
+
+    name: str
+    lang: str
+    description: str
+    rules: tuple[Rule, ...]
+
+
+class Source(Strict):
+    """One upstream dataset of a pipeline."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
+    reader: Literal["jsonl", "cc100", "wikipedia"]
+    url: str  # may hold {shard:05d}
+    shards: str | None = None  # inclusive range such as 0-1023, for a url with {shard}
+    index: str | None = None  # the multistream index of a Wikipedia dump
+    text_field: str = "text"
+    url_field: str = "url"
+    bytes: int = 0  # download size, for the plan that is shown before anything is fetched
+
+    @model_validator(mode="after")
+    def _shards_match_the_url(self) -> Source:
+        if ("{shard" in self.url) != (self.shards is not None):
+            raise ValueError(f"source {self.name}: 'shards' and a {{shard}} in 'url' belong together")
+        if self.reader == "wikipedia" and self.index is None:
+            raise ValueError(f"source {self.name}: a Wikipedia dump needs its 'index'")
+        return self
+
+    def shard_numbers(self) -> range:
+        """The shard numbers this source asks for; empty where the url is a single file."""
+        return parse_range(self.shards, f"source {self.name}") if self.shards else range(0)
+
+    def urls(self) -> list[str]:
+        """The upstream files of this source, in order."""
+        if self.shards is None:
+            return [self.url]
+        return [self.url.format(shard=n) for n in self.shard_numbers()]
+
+
+class Profile(Strict):
+    """Which sources one build reads, and how large its tokenizer is."""
+
+    sources: tuple[Source, ...]
+    also: tuple[str, ...] = ()  # languages built along with this one
+    mirror: str | None = None  # 'sample' reads the files bundled in the package
+    vocab_size: int = Field(default=32000, ge=300, le=1 << 20)
+    disk_bytes: int = 0  # what a build of this profile needs on disk at most, roughly
+
+
+class Dedup(Strict):
+    """MinHash LSH parameters, by name. P(candidate | Jaccard s) = 1 - (1 - s^rows_per_band)^bands."""
+
+    ngram: int = Field(default=5, ge=1, le=32)  # characters per shingle
+    bands: int = Field(default=14, ge=1, le=2048)
+    rows_per_band: int = Field(default=8, ge=1, le=256)
+    threshold: float = Field(default=0.8, gt=0, le=1)  # pairs below this true Jaccard are not joined
+
+
+class Pipeline(Strict):
+    """How the corpus of one language is built: `pipelines/<lang>.yaml`."""
+
+    lang: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
+    description: str
+    normalize: Literal["ja-safe", "none"]
+    rules: str  # a preset of rules/<lang>/
+    language_id: str | None = None  # the fastText label documents should have; null measures no language
+    privacy: tuple[Literal["email", "phone_jp"], ...] = ()
+    dedup: Dedup = Dedup()
+    profiles: dict[str, Profile]
+
+    def profile(self, name: str) -> Profile:
+        """The named profile.
+
+        Raises:
+            UserError: the pipeline has no such profile.
+        """
+        if name not in self.profiles:
+            raise UserError(f"--profile {name}: pipeline {self.lang} has no such profile{suggest(name, self.profiles)}")
+        return self.profiles[name]
+
+
+def parse_range(text: str, what: str) -> range:
+    """'0-15' (inclusive) or '7' as a range.
+
+    Raises:
+        UserError: the text is neither.
+    """
+    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    if not match or int(match[2] or match[1]) < int(match[1]):
+        raise UserError(f"{what}: shards '{text}' is not a range such as 0-15")
+    return range(int(match[1]), int(match[2] or match[1]) + 1)
+
+
+def suggest(word: str, known: Any) -> str:
+    """'; did you mean X? (known: A, B)' for an error about an unknown word."""
+    names = sorted(known)
+    close = difflib.get_close_matches(word, names, n=1)
+    return (f"; did you mean {close[0]}?" if close else "") + f" (known: {', '.join(names)})"
+
+
+def data_dir(name: str) -> Path:
+    """The folder `rules` or `pipelines`: inside the installed package, or at the root of a checkout."""
+    package = Path(__file__).parent
+    installed = package / name
+    return installed if installed.is_dir() else package.parent / name
+
+
+def sample_dir() -> Path:
+    """The bundled sample: a small mirror of the upstream hosts."""
+    return Path(__file__).parent / "sample"
+
+
+def load_pipeline(lang: str) -> Pipeline:
+    """The pipeline of a language.
+
+    Raises:
+        UserError: no pipeline for this language, or the file says something it may not.
+    """
+    folder = data_dir("pipelines")
+    path = folder / f"{lang}.yaml"
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", lang) or not path.is_file():
+        known = [p.stem for p in folder.glob("*.yaml")]
+        raise UserError(f"--lang {lang}: there is no pipeline for this language{suggest(lang, known)}")
+    return _load(path, Pipeline)
+
+
+def load_rules(lang: str, preset: str | None = None) -> RuleSet:
+    """A rule preset by name from rules/<lang>/, or a rule file by path.
+
+    Without a preset the language's own default, corpuskit-<lang>, is loaded.
+
+    Raises:
+        UserError: no such language, preset or file, or the file says something it may not.
+    """
+    if preset is not None and (preset.endswith((".yaml", ".yml")) or "/" in preset):
+        if not Path(preset).is_file():
+            raise UserError(f"--rules {preset}: no such file")
+        return _load(Path(preset), RuleSet)
+    folder = data_dir("rules") / lang
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", lang) or not folder.is_dir():
+        known = [p.name for p in data_dir("rules").iterdir() if p.is_dir()]
+        raise UserError(f"--lang {lang}: there are no rules for this language{suggest(lang, known)}")
+    name = preset or f"corpuskit-{lang}"
+    presets = {p.stem: p for p in folder.glob("*.yaml")}
+    if name not in presets:
+        raise UserError(f"--rules {name}: no such preset in {folder}{suggest(name, presets)}")
+    return _load(presets[name], RuleSet)
+
+
+def load_yaml(path: Path) -> Any:
+    """Parse YAML safely.
+
+    Raises:
+        UserError: the file is missing or is not YAML.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+
+
+def _load(path: Path, kind: type[T]) -> T:
+    data = load_yaml(path)
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping with the fields {', '.join(kind.model_fields)}")
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        hint = ""
+        if first["type"] == "extra_forbidden":
+            hint = suggest(str(first["loc"][-1]), kind.model_fields)
+        raise UserError(f"{path}: {where}: {first['msg']}{hint}") from error

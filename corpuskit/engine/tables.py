@@ -1,0 +1,62 @@
+"""Parquet as every stage reads and writes it: zstd, row groups of one batch, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+BATCH_BYTES = 16 << 20  # text bytes a batch may hold before it is handed on; bounds a worker's memory
+BATCH_ROWS = 4096
+
+
+class TableWriter:
+    """Writes one Parquet file batch by batch. The file exists, with its schema, even when no batch comes.
+
+    Small batches are gathered into row groups of at most BATCH_ROWS rows or BATCH_BYTES bytes, so that the file's
+    bytes depend on its rows alone as long as batches come cut the same way.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, store_schema=False)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch with the writer's schema."""
+        if batch.num_rows == 0:
+            return
+        self.rows += batch.num_rows
+        self._waiting.append(batch)
+        if (
+            sum(b.num_rows for b in self._waiting) >= BATCH_ROWS
+            or sum(b.get_total_buffer_size() for b in self._waiting) >= BATCH_BYTES
+        ):
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            table = pa.Table.from_batches(self._waiting, self._schema).combine_chunks()
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+            self._waiting = []
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._flush()
+        self._writer.close()
+
+
+def read_batches(path: str | Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The batches of a Parquet file, one row group at a time."""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        for group in range(file.num_row_groups):
+            yield from file.read_row_group(group, columns=columns, use_threads=False).combine_chunks().to_batches()

@@ -1,0 +1,1 @@
+"""Shares of languages -> a plan in tokens -> the order of training windows."""

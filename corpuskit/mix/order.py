@@ -1,0 +1,255 @@
+"""The order of training windows: position i of a run -> language -> window, computed, never stored.
+
+A window is sequence_length + 1 consecutive tokens of a language's stream; windows start every sequence_length tokens,
+so every token but the first is predicted once an epoch. The k-th window of a language that gives n of the N windows of
+the run stands at the ideal position (k + 1/2) N / n, and the run takes all windows in order of ideal position. So every
+language is never further than 1/2 + share x languages / 2 windows from its share, at any point of the run (under one
+window for the usual three), and within one at its end. Which window the k-th one is, is a seeded
+permutation of that language's windows, a new one each epoch (a Feistel network with cycle walking: no memory, no
+index file, and no pattern an affine shuffle would leave). So the state of a run is one integer, whatever the number of
+processes or the batch size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import xxhash
+from numba import njit
+
+from corpuskit.bins.format import TokenStream
+from corpuskit.config import UserError
+from corpuskit.mix.mixture import Mixture, load_mixture
+
+Int64s = npt.NDArray[np.int64]
+
+HELDOUT_FRACTION = 0.01
+HELDOUT_MIN, HELDOUT_MAX = 8, 256  # windows a language
+
+
+class Located(NamedTuple):
+    """Where positions of the run lie: index of the language, epoch, and window of that language's stream."""
+
+    language: Int64s
+    epoch: Int64s
+    window: Int64s
+
+
+class PlanLine(NamedTuple):
+    """One language of the plan, in tokens."""
+
+    lang: str
+    share: float
+    wanted: float  # share x tokens of the run
+    planned: int  # windows x sequence_length
+    available: int  # without the held-out windows
+    epochs: float
+
+
+@dataclass(frozen=True)
+class WindowOrder:
+    """The windows of one run in training order, and the windows held out from it."""
+
+    mixture: Mixture
+    sequence_length: int
+    streams: tuple[TokenStream, ...]
+    counts: Int64s  # training windows of the run, per language
+    sizes: Int64s  # windows that exist for training, per language
+    heldout_counts: Int64s
+    fingerprint: str = field(default="")
+
+    @classmethod
+    def open(cls, workspace: Path, sequence_length: int) -> WindowOrder:
+        """The order that the workspace's mixture gives on its bins.
+
+        Raises:
+            UserError: no mixture, no bins, bins of different tokenizers, or too few tokens for the mixture.
+        """
+        mixture = load_mixture(workspace)
+        if mixture is None:
+            raise UserError(f"{workspace}: no mixture yet; make one with: corpuskit mix --ja 0.57 --en 0.31")
+        streams = tuple(TokenStream.open(workspace / "bins" / lang) for lang in sorted(mixture.shares))
+        if len({s.manifest["tokenizer_sha256"] for s in streams}) > 1:
+            raise UserError(f"{workspace / 'bins'}: bins of different tokenizers; make them again with: corpuskit pack")
+        return cls.build(mixture, streams, sequence_length)
+
+    @classmethod
+    def build(cls, mixture: Mixture, streams: tuple[TokenStream, ...], sequence_length: int) -> WindowOrder:
+        """As `open`, from parts: one stream a language of the mixture, in order of language name."""
+        shares = np.array([mixture.shares[s.lang] for s in streams])
+        total = np.array([max(0, (s.tokens - 1) // sequence_length) for s in streams], np.int64)
+        heldout = np.minimum(np.clip((total * HELDOUT_FRACTION).astype(np.int64), HELDOUT_MIN, HELDOUT_MAX), total // 5)
+        sizes = total - heldout
+        for stream, windows in zip(streams, sizes, strict=True):
+            if windows < 1:
+                raise UserError(
+                    f"the bins of '{stream.lang}' hold {stream.tokens} tokens, too few for windows of {sequence_length}"
+                )
+        longest = int(min(mixture.max_epochs * sizes / shares))
+        if mixture.tokens is None:
+            windows_of_run = longest
+        else:
+            windows_of_run = mixture.tokens // sequence_length
+            if windows_of_run > longest:
+                scarce = streams[int(np.argmin(sizes / shares))].lang
+                raise UserError(
+                    f"{mixture.tokens} tokens of this mixture repeat '{scarce}' over {mixture.max_epochs:g} times; "
+                    f"at most {longest * sequence_length} tokens, or raise --max-epochs"
+                )
+        content = {
+            "mixture": mixture.model_dump(),
+            "bins": {s.lang: [shard["sha256"]["bin"] for shard in s.manifest["shards"]] for s in streams},
+            "sequence_length": sequence_length,
+        }
+        fingerprint = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+        counts = _largest_remainder(shares, windows_of_run)
+        return cls(mixture, sequence_length, streams, counts, sizes, heldout, fingerprint)
+
+    @property
+    def num_windows(self) -> int:
+        """Training windows of the run; positions go from 0 to num_windows - 1."""
+        return int(self.counts.sum())
+
+    @property
+    def vocab_size(self) -> int:
+        """Pieces of the tokenizer."""
+        return int(self.streams[0].manifest["vocab_size"])
+
+    @property
+    def tokenizer_sha256(self) -> str:
+        """Hash of the tokenizer the bins were made with."""
+        return str(self.streams[0].manifest["tokenizer_sha256"])
+
+    def locate(self, positions: Int64s) -> Located:
+        """Language, epoch and window of each position; positions need not be sorted."""
+        language, rank = _locate(np.asarray(positions, np.int64), self.counts)
+        sizes = self.sizes[language]
+        epoch = rank // sizes
+        window = np.empty(len(rank), np.int64)
+        for lang in range(len(self.streams)):
+            for turn in np.unique(epoch[language == lang]):
+                chosen = (language == lang) & (epoch == turn)
+                within = _permute(rank[chosen] % self.sizes[lang], int(self.sizes[lang]), self._key(lang, int(turn)))
+                window[chosen] = self._base(lang, within + self.heldout_counts[lang])
+        return Located(language, epoch, window)
+
+    def read(self, positions: Int64s) -> Int64s:
+        """The tokens of the windows at the given positions: shape (n, sequence_length + 1)."""
+        located = self.locate(positions)
+        return self._read(located.language, located.window)
+
+    @property
+    def heldout(self) -> dict[str, Int64s]:
+        """Windows no position of the run ever gives: language -> (m, sequence_length + 1) tokens."""
+        out = {}
+        for lang, stream in enumerate(self.streams):
+            windows = np.sort(self._base(lang, np.arange(self.heldout_counts[lang], dtype=np.int64)))
+            out[stream.lang] = self._read(np.full(len(windows), lang), windows)
+        return out
+
+    def plan(self) -> list[PlanLine]:
+        """What the mixture comes to, language by language."""
+        length, total = self.sequence_length, self.num_windows
+        return [
+            PlanLine(
+                s.lang,
+                self.mixture.shares[s.lang],
+                self.mixture.shares[s.lang] * total * length,
+                int(self.counts[at]) * length,
+                int(self.sizes[at]) * length,
+                float(self.counts[at] / self.sizes[at]),
+            )
+            for at, s in enumerate(self.streams)
+        ]
+
+    def _read(self, languages: Int64s, windows: Int64s) -> Int64s:
+        out: Int64s = np.empty((len(windows), self.sequence_length + 1), np.int64)
+        for row, (lang, window) in enumerate(zip(languages.tolist(), windows.tolist(), strict=True)):
+            out[row] = self.streams[lang].read(window * self.sequence_length, self.sequence_length + 1)
+        return out
+
+    def _key(self, lang: int, epoch: int) -> int:
+        return xxhash.xxh3_64_intdigest(f"{self.mixture.seed}/{self.streams[lang].lang}/{epoch}".encode())
+
+    def _base(self, lang: int, index: Int64s) -> Int64s:
+        """The permutation that splits a language's windows: the first heldout_counts of it are held out."""
+        return _permute(index, int(self.sizes[lang] + self.heldout_counts[lang]), self._key(lang, -1))
+
+
+def _largest_remainder(shares: npt.NDArray[np.float64], total: int) -> Int64s:
+    """Whole numbers that sum to `total`, each within one of shares x total (Hamilton's method)."""
+    exact = shares / shares.sum() * total
+    counts = np.floor(exact).astype(np.int64)
+    order = np.argsort(-(exact - counts), kind="stable")
+    counts[order[: total - int(counts.sum())]] += 1
+    return counts
+
+
+@njit(cache=True, nogil=True)
+def _locate(positions, counts):  # type: ignore[no-untyped-def]
+    """Language and rank within the language of each position, by merging the languages' ideal positions."""
+    languages = len(counts)
+    total = counts.sum()
+    which = np.empty(len(positions), np.int64)
+    rank = np.empty(len(positions), np.int64)
+    taken = np.empty(languages, np.int64)
+    for at in range(len(positions)):
+        position = positions[at]
+        # before `position - languages` every language has given at least this many windows
+        merged = 0
+        for lang in range(languages):
+            taken[lang] = max(0, np.int64((position - languages) * (counts[lang] / total)) - 1)
+            merged += taken[lang]
+        while True:
+            best, best_at = -1, np.inf
+            for lang in range(languages):
+                if taken[lang] < counts[lang]:
+                    ideal = (taken[lang] + 0.5) * (total / counts[lang])
+                    if ideal < best_at:  # ties go to the language named first
+                        best, best_at = lang, ideal
+            if merged == position:
+                which[at], rank[at] = best, taken[best]
+                break
+            taken[best] += 1
+            merged += 1
+    return which, rank
+
+
+@njit(cache=True, nogil=True)
+def _mix64(value):  # type: ignore[no-untyped-def]
+    """splitmix64's finaliser (Steele et al. 2014)."""
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def _permute(index: Int64s, size: int, key: int) -> Int64s:
+    """A keyed permutation of range(size), applied to `index`."""
+    half_bits = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
+    return _feistel(np.asarray(index, np.int64), np.uint64(size), np.uint64(key), np.uint64(half_bits))
+
+
+@njit(cache=True, nogil=True)
+def _feistel(index, size, key, half_bits):  # type: ignore[no-untyped-def]
+    out = np.empty(len(index), np.int64)
+    mask = (np.uint64(1) << half_bits) - np.uint64(1)
+    for at in range(len(index)):
+        value = np.uint64(index[at])
+        while True:  # cycle walking: the network permutes a power of four; walk until back inside the range
+            left, right = value >> half_bits, value & mask
+            for turn in range(6):
+                left, right = (
+                    right,
+                    left ^ (_mix64(right + key + np.uint64(turn) * np.uint64(0x9E3779B97F4A7C15)) & mask),
+                )
+            value = (left << half_bits) | right
+            if value < size:
+                break
+        out[at] = np.int64(value)
+    return out

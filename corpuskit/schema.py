@@ -1,0 +1,67 @@
+"""The Arrow schemas every stage reads and writes, and the document id.
+
+A stage hands its documents on as Parquet files of `DOCUMENT` rows; removed documents carry three more columns that
+say why. Signals stand in a file of their own, row by row beside the documents that were measured.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import xxhash
+
+DOCUMENT = pa.schema(
+    [
+        ("id", pa.string()),  # 32 hex digits, see document_id
+        ("text", pa.string()),
+        ("url", pa.string()),  # null where upstream gives none (CC-100)
+        ("source", pa.string()),  # mc4, cc100, jawiki, ...
+        ("lang", pa.string()),
+        ("timestamp", pa.string()),  # ISO 8601 as upstream wrote it, or null
+        ("meta", pa.string()),  # JSON: upstream file, record number, and whatever else the input had
+    ]
+)
+
+REMOVED = pa.schema(
+    [
+        *DOCUMENT,
+        ("step", pa.string()),  # clean, dedup
+        ("rule", pa.string()),  # the first rule that failed, or exact_duplicate, near_duplicate
+        ("value", pa.float64()),  # what was measured: the signal's value, or the Jaccard to the survivor
+    ]
+)
+
+QUARANTINED = pa.schema(
+    [
+        ("file", pa.string()),  # upstream file
+        ("record", pa.int64()),  # record number in it, counted from 0
+        ("error", pa.string()),
+        ("excerpt", pa.string()),  # at most 200 characters, for a look
+    ]
+)
+
+FINDING = pa.schema(
+    [
+        ("id", pa.string()),
+        ("type", pa.string()),
+        ("start", pa.int64()),  # character offsets in the text before masking; the value itself is never written
+        ("end", pa.int64()),
+    ]
+)
+
+CLUSTER = pa.schema(
+    [
+        ("id", pa.string()),
+        ("survivor", pa.string()),
+        ("cluster_size", pa.int64()),
+        ("jaccard", pa.float64()),  # true Jaccard of the shingle sets, to the survivor
+    ]
+)
+
+
+def document_id(source: str, file: str, record: int) -> str:
+    """The stable 128-bit id of one upstream record, as 32 hex digits.
+
+    It is a hash of where the record stands (source, upstream file, record number), so that the same dump gives the
+    same ids in every run, on every machine, whatever the rules do to the text.
+    """
+    return xxhash.xxh3_128_hexdigest(f"{source}\0{file}\0{record}".encode())

@@ -1,0 +1,131 @@
+"""Wikipedia multistream dumps: pages out of byte ranges that the index gives, wikitext to clean text.
+
+A dump is a sequence of bzip2 streams of 100 pages each; its index names where they start, so that ranges of streams
+decode side by side. Articles (namespace 0) are kept; redirects and disambiguation pages are no documents.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+from urllib.parse import quote
+
+from corpuskit.config import UserError
+from corpuskit.engine.plan import Input
+from corpuskit.sources.streams import CutStream, read_chunks, split_lines
+from corpuskit.sources.wikitext import is_disambiguation, is_redirect, wikitext_to_text
+
+RANGE_BYTES = 8 << 20  # compressed bytes a shard aims at
+MAX_PAGE = 64 << 20
+
+_TITLE = re.compile(rb"<title>(.*?)</title>", re.DOTALL)
+_NAMESPACE = re.compile(rb"<ns>(-?\d+)</ns>")
+_ID = re.compile(rb"<id>(\d+)</id>")
+_TIMESTAMP = re.compile(rb"<timestamp>([^<]{1,40})</timestamp>")
+_TEXT = re.compile(rb"<text[^>]*>(.*?)</text>", re.DOTALL)
+_SITE = re.compile(r"([a-z_]+)wiki-")
+
+
+class Page(NamedTuple):
+    """One article."""
+
+    id: int
+    title: str
+    url: str | None
+    timestamp: str | None
+    text: str
+
+
+def plan_ranges(dump: Input, index_path: str) -> list[Input]:
+    """The dump cut into byte ranges of whole streams, from its index (`offset:page id:title` a line).
+
+    Raises:
+        UserError: the index is damaged or does not belong to the dump.
+    """
+    offsets = set()
+    try:
+        for line in split_lines(read_chunks(index_path)):
+            if line:
+                offsets.add(int(line.split(b":", 1)[0]))
+    except (CutStream, ValueError) as error:
+        raise UserError(f"{index_path}: not a multistream index ({error}); fetch it again") from error
+    if not offsets or max(offsets) >= dump.size:
+        raise UserError(f"{index_path}: does not belong to {dump.name} (offsets beyond its {dump.size} bytes)")
+    cuts = [0]
+    for offset in sorted(offsets):
+        if offset - cuts[-1] >= RANGE_BYTES:
+            cuts.append(offset)
+    cuts.append(dump.size)
+    return [
+        Input(dump.path, dump.name, dump.sha256, dump.size, start, stop)
+        for start, stop in itertools.pairwise(cuts)
+    ]
+
+
+def read_pages(
+    path: str, start: int | None, stop: int | None, *, site: str, skip: Callable[[int, str, bytes], None]
+) -> Iterator[Page]:
+    """The articles in a byte range of a dump (None, None: all of it).
+
+    Pages are cut out of the XML one by one, so a broken page costs that page alone. `site` is the dump's file name,
+    from which the articles' URLs are made; `skip(page id, error, excerpt)` is told about pages that are no use.
+    """
+    match = _SITE.search(site)
+    host = f"https://{match[1].replace('_', '-')}.wikipedia.org/wiki/" if match else None
+    for raw in _page_blocks(path, start, stop, skip):
+        page_id = _ID.search(raw)
+        number = int(page_id[1]) if page_id else -1
+        title, text = _TITLE.search(raw), _TEXT.search(raw)
+        namespace = _NAMESPACE.search(raw)
+        if (namespace and namespace[1] != b"0") or b"<redirect " in raw[:2000]:
+            continue
+        if not (page_id and title):
+            skip(number, "a page without id or title", raw)
+            continue
+        if not text:
+            if b"<text" not in raw:
+                skip(number, "a page without text", raw)
+            continue  # <text ... /> is an empty or deleted page
+        try:
+            name = html.unescape(title[1].decode("utf-8"))
+            source = html.unescape(text[1].decode("utf-8"))
+        except UnicodeDecodeError as error:
+            skip(number, f"not UTF-8: {error.reason}", raw)
+            continue
+        if is_redirect(source) or is_disambiguation(source):
+            continue
+        timestamp = _TIMESTAMP.search(raw)
+        url = host + quote(name.replace(" ", "_"), safe="/:()") if host else None
+        yield Page(
+            number, name, url, timestamp[1].decode("ascii", "replace") if timestamp else None, wikitext_to_text(source)
+        )
+
+
+def _page_blocks(
+    path: str, start: int | None, stop: int | None, skip: Callable[[int, str, bytes], None]
+) -> Iterator[bytes]:
+    """The bytes between <page> and </page>, page by page."""
+    pending = bytearray()
+    searched = 0  # no </page> ends before this
+    try:
+        for chunk in read_chunks(path, start, stop):
+            pending += chunk
+            while (end := pending.find(b"</page>", searched)) >= 0:
+                begin = pending.rfind(b"<page>", 0, end)
+                if begin >= 0:
+                    yield bytes(pending[begin + 6 : end])
+                del pending[: end + 7]
+                searched = 0
+            searched = max(0, len(pending) - 6)
+            if len(pending) > MAX_PAGE:
+                skip(-1, "a page is longer than 64 MiB", bytes(pending[:800]))
+                pending.clear()
+                searched = 0
+    except CutStream as error:
+        skip(-1, str(error), bytes(pending[:800]))
+        return
+    if b"<page>" in pending:
+        skip(-1, "the dump ends inside a page", bytes(pending[:800]))

@@ -1,0 +1,510 @@
+"""Wikitext to plain text: one MediaWiki article in, paragraphs, headings and list lines out.
+
+Every construct has one pass, and nearly every pass is one compiled expression with a constant replacement, so that the
+work is done in C: an opening [[target| is cut and its ]] is cut, nobody ever pairs them. Only templates need a stack,
+because what is inside them decides what they become. The order of the passes is the grammar:
+
+    comments, <nowiki>, tags with contents (<ref>, <math> ...)  nothing inside them means anything
+    sections without prose (脚注, References ...)               before the work that they would cost
+    links                                                       before templates, whose pipes they would be taken for
+    templates, tables                                           inside out
+    other tags, external links, quotes, lists                   what may stand inside all of the above
+    brackets left empty, headings left empty, entities, blank lines
+
+A removed template leaves MARK, so that only brackets that lost something are repaired and f() stays f().
+Time is linear on any input: no expression goes over the same text again and again (possessive quantifiers), nothing
+recurses, and what is not closed ends with its line (a template, a file link), its paragraph (a comment) or its section.
+The word lists are data: rules/wikitext.yaml.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from corpuskit.config import data_dir, load_yaml
+
+MARK = "\x03"  # something without words stood here
+UNCLOSED = "\x04"  # a template that began here and did not end
+MAX_DEPTH = 40  # templates nested deeper than this are dropped unread (MediaWiki expands 40 levels as well)
+MAX_TABLE_DEPTH = 8
+
+# Literal text, or a parameter by its names: the first that is given, ("label", "1"). A template is a list of Patterns.
+Part = str | tuple[str, ...]
+Pattern = list[Part]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """rules/wikitext.yaml, compiled."""
+
+    redirect: re.Pattern[str]
+    disambiguation: re.Pattern[str]
+    sections: frozenset[str]
+    section_joint: re.Pattern[str]
+    dropped_tags: re.Pattern[str]
+    line_tags: re.Pattern[str]
+    inline_tags: re.Pattern[str]
+    magic_words: re.Pattern[str]
+    hidden_link: re.Pattern[str]
+    broken_file: re.Pattern[str]
+    prefixed_link: re.Pattern[str]
+    templates: dict[str, list[Pattern]]
+    beginnings: dict[str, list[Pattern]]
+    dangling: re.Pattern[str]
+
+
+def wikitext_to_text(source: str) -> str:
+    """The plain text of one article: blocks parted by one blank line, list items as '- ' lines. Never raises."""
+    words = _words()
+    # expressions that begin with a literal \n are searched many times faster than ^
+    text = f"\n{source}\n"
+    for control in ("\r", MARK, UNCLOSED):
+        if control in text:
+            text = text.replace(control, "")
+    if "<" in text:
+        text = _drop_comments(text)
+        if "<nowiki" in text:
+            text = _NOWIKI.sub(lambda match: match[1].translate(_LITERAL), text)
+        text = words.dropped_tags.sub(MARK, text)
+    text = _drop_sections(text, words)
+    text = _unlink(text, words)
+    if "{{" in text or "}}" in text:
+        text = _expand_templates(text, words)
+    text = _drop_tables(_LINE_MARK.sub("\n", text))
+    if "<" in text:
+        text = words.line_tags.sub("\n", text)
+        if "<li" in text:
+            text = _LIST_TAG.sub("\n* ", text)
+        text = words.inline_tags.sub("", text)
+    if "[" in text:
+        text = _EXTERNAL_LINK.sub(lambda match: match[1] or MARK, text)
+    text = _unquote(text)
+    if "__" in text:
+        text = words.magic_words.sub("", text)
+    text = _plain_lists(text)
+    text = text.replace("&nbsp;", " ")
+    text = _repair(text, words)
+    text = _prune_headings(text)
+    if "&" in text:
+        text = _ENTITY.sub(lambda match: html.unescape(match[0]), text)
+    text = text.replace("\xa0", " ")
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
+    # a line cannot begin with these: its author wrapped the one before it
+    text = _WRAPPED.sub("", text)
+    lines = [line for line in map(str.strip, text.split("\n")) if line != "-"]
+    return _BLANK_LINES.sub("\n\n", "\n".join(lines)).strip("\n")
+
+
+def is_redirect(source: str) -> bool:
+    """Whether the page only points at another one (#REDIRECT, #転送, #リダイレクト)."""
+    return _words().redirect.match(source) is not None
+
+
+def is_disambiguation(source: str) -> bool:
+    """Whether the page only lists articles of similar names ({{曖昧さ回避}}, {{aimai}}, {{hndis}} ...)."""
+    found = _words().disambiguation
+    if not found.search(source):
+        return False
+    return "<!--" not in source or found.search(_drop_comments(source)) is not None
+
+
+# --- comments, nowiki -----------------------------------------------------------------------------------------------
+
+_COMMENT = re.compile(r"<!--[^-]*+(?:-(?!->)[^-]*+)*+-->")
+_COMMENT_LINE = re.compile(rf"\n[ \t]*+{MARK}[{MARK} \t]*+(?=\n)")
+_OPEN_COMMENT = re.compile(r"<!--.*?(?=\n\n|\Z)", re.DOTALL)
+_NOWIKI = re.compile(r"<nowiki\s*>([^<]*+(?:<(?!/?nowiki)[^<]*+)*+)</nowiki\s*>", re.IGNORECASE)
+# what <nowiki> protects survives as entities until everything else is done
+_LITERAL = str.maketrans({char: f"&#{ord(char)};" for char in "[]{}<>|'=*#:;_!-"})
+
+
+def _drop_comments(text: str) -> str:
+    """Comments out, with their line where they fill it. One that is not closed takes its paragraph."""
+    if "<!--" not in text:
+        return text
+    # only before the last --> can a search for it succeed; looking for it again and again after that would be quadratic
+    end = text.rfind("-->") + 3
+    head = text[:end] if end > 2 else ""
+    tail = text[len(head) :]
+    if head:
+        head = _COMMENT_LINE.sub("", _COMMENT.sub(MARK, head)).replace(MARK, "")
+    return head + _OPEN_COMMENT.sub("", tail)
+
+
+# --- sections -------------------------------------------------------------------------------------------------------
+
+_HEADING = re.compile(r"\n(=[^\n]*=)[ \t]*+(?=\n)")
+
+
+def _heading(line: str) -> tuple[int, str]:
+    """Level and title of '== title =='."""
+    left = len(line) - len(line.lstrip("="))
+    right = len(line) - len(line.rstrip("="))
+    level = min(left, right, 6)
+    return level, line[level : len(line) - level].strip()
+
+
+def _drop_sections(text: str, words: Words) -> str:
+    """The sections named in dropped_sections out, their subsections too."""
+    kept: list[str] = []
+    position = 0
+    dropping = 0  # level of the section being dropped
+    for match in _HEADING.finditer(text):
+        level, title = _heading(match[1])
+        if dropping and level > dropping:
+            continue
+        if dropping:
+            position = match.start()
+            dropping = 0
+        if _is_dropped(title, words):
+            kept.append(text[position : match.start()])
+            dropping = level
+    if dropping:
+        kept.append("\n")
+    elif kept:
+        kept.append(text[position:])
+    return "".join(kept) if kept else text
+
+
+def _is_dropped(title: str, words: Words) -> bool:
+    title = title.strip(" \t'　:：").casefold()
+    if title in words.sections:
+        return True
+    # the joints are looked for only in titles short enough to be nothing but section names
+    if len(title) > 60:
+        return False
+    parts = [part.strip() for part in words.section_joint.split(title)]
+    return len(parts) > 1 and all(part in words.sections for part in parts)
+
+
+def _prune_headings(text: str) -> str:
+    """Headings become lines of their own; those with nothing under them go."""
+    found = list(_HEADING.finditer(text))
+    if not found:
+        return text
+    blocks: list[str] = []
+    end = len(text)
+    below = 0  # level of the nearest kept heading further down
+    for match in reversed(found):
+        level, title = _heading(match[1])
+        body = text[match.end() : end]
+        end = match.start()
+        if body and not body.isspace():
+            blocks.append(body)
+        elif below <= level:
+            continue
+        below = level
+        blocks.append(f"\n\n{title}\n\n")
+    blocks.append(text[:end])
+    return "".join(reversed(blocks))
+
+
+# --- links ----------------------------------------------------------------------------------------------------------
+
+_LINK_ESCAPED_PIPE = re.compile(r"(\[\[[^\[\]|{}\n]*+)\{\{!\}\}")
+_LINK_EMPTY_LABEL = re.compile(r"(\[\[[^\[\]|\n]*+)\|\]\]")
+_LINK_TARGET = re.compile(r"\[\[[^\[\]|{}\n]*+\|")
+_EXTERNAL_LINK = re.compile(
+    r"\[(?:(?:https?|ftps?|ircs?|gopher|telnet|news|nntp|svn|git)://|//|mailto:|news:)[^\s\[\]<>]*+"
+    r"(?:[ \t\u3000]++([^\[\]\n]*+))?\]",
+    re.IGNORECASE,
+)
+
+
+def _unlink(text: str, words: Words) -> str:
+    """[[a]] -> a, [[a|b]] -> b; files, categories and links to other languages out."""
+    if "[[" not in text:
+        return text
+    # twice: the caption of a file may hold links, and those hold files (a link icon) at times
+    for _ in range(2):
+        text = words.hidden_link.sub(MARK, text)
+    text = words.broken_file.sub(MARK, text)
+    text = words.prefixed_link.sub("[[", text)
+    if "{{!}}" in text:
+        text = _LINK_ESCAPED_PIPE.sub(r"\1|", text)
+    if "|]]" in text:
+        text = _LINK_EMPTY_LABEL.sub(r"\1]]", text)
+    return _LINK_TARGET.sub("", text).replace("[[", "").replace("]]", "")
+
+
+# --- templates ------------------------------------------------------------------------------------------------------
+
+_PARAMETER = re.compile(r"(?<!\{)\{\{\{(?!\{)[^{}|]*+(?:\|([^{}]*+))?\}\}\}")
+_TEMPLATE_TOKEN = re.compile(r"\{\{|\}\}|\n(?===[^\n]*==[ \t]*+\n)")
+_UNCLOSED_LINE = re.compile(rf"{UNCLOSED}[^\n]*+")
+
+
+def _expand_templates(text: str, words: Words) -> str:
+    """Inline templates become their words, others MARK. One not closed before the next heading loses only its line."""
+    if "{{{" in text:
+        text = _PARAMETER.sub(lambda match: match[1] or "", text)
+    out: list[str] = []
+    stack: list[int] = []  # where in out the open templates begin
+    position = 0
+    for match in _TEMPLATE_TOKEN.finditer(text):
+        start = match.start()
+        token = text[start]
+        if token == "{":
+            out.append(text[position:start])
+            stack.append(len(out))
+            out.append(UNCLOSED)
+        elif token == "\n":
+            stack.clear()
+            continue
+        else:
+            out.append(text[position:start])
+            if stack:
+                begin = stack.pop()
+                word = _expand(out, begin + 1, words) if len(stack) < MAX_DEPTH else MARK
+                del out[begin:]
+                out.append(word)
+        position = match.end()
+    out.append(text[position:])
+    text = "".join(out)
+    return _UNCLOSED_LINE.sub(MARK, text) if UNCLOSED in text else text
+
+
+def _expand(pieces: list[str], begin: int, words: Words) -> str:
+    """What the template whose source is pieces[begin:] becomes."""
+    first = pieces[begin]
+    bar = first.find("|")
+    name = (first if bar < 0 else first[:bar]).strip().lower().replace("_", " ")
+    patterns = words.templates.get(name)
+    rest = None
+    if patterns is None:
+        for beginning, candidate in words.beginnings.items():
+            if name.startswith(beginning):
+                patterns = candidate
+        if patterns is None:
+            # {{formatnum:1234}}, {{subst:lang|..}}: a name, a colon, the first parameter
+            head, colon, tail = name.partition(":")
+            if not colon or len(head) > 20:
+                return MARK
+            if head == "subst":
+                patterns = words.templates.get(tail.strip())
+            else:
+                patterns = words.templates.get(head)
+                rest = first.partition(":")[2]
+            if patterns is None:
+                return MARK
+    if rest is None:
+        rest = first[bar + 1 :] if bar >= 0 else ""
+    body = rest + "".join(pieces[begin + 1 :])
+    given: dict[str, str] = {}
+    unnamed: list[str] = []
+    for parameter in body.split("|") if body else ():
+        if "=" in parameter:
+            key, _, value = parameter.partition("=")
+            given[key.strip().lower()] = value.strip()
+        else:
+            unnamed.append(parameter.strip())
+            given[str(len(unnamed))] = unnamed[-1]
+    if unnamed:
+        given["-1"] = unnamed[-1]
+        given["*"] = "".join(unnamed)
+    for pattern in patterns:
+        word = _fill(pattern, given, unnamed)
+        if word is not None:
+            return word or MARK
+    return MARK
+
+
+def _fill(pattern: Pattern, given: dict[str, str], unnamed: list[str]) -> str | None:
+    """The pattern with its parameters, or None where one of them is not given."""
+    words: list[str] = []
+    for part in pattern:
+        if isinstance(part, str):
+            words.append(part)
+            continue
+        if part == ("measure",):
+            return _measure(unnamed)
+        if part == ("as of",):
+            return " ".join(["as of" if given.get("lc") else "As of", *unnamed[:1]])
+        value = next((given[name] for name in part if given.get(name)), None)
+        if value is None:
+            return None
+        words.append(value)
+    return "".join(words)
+
+
+def _measure(unnamed: list[str]) -> str:
+    """The amount as given: {{convert|10|to|20|km|mi}} -> 10 to 20 km, {{convert|5|ft|6|in}} -> 5 ft 6 in."""
+    shown = unnamed[:2]
+    if len(unnamed) > 3:
+        if unnamed[1] in ("-", "–", "to", "and", "by", "x", "or", "+/-"):
+            joint = "–" if unnamed[1] == "-" else unnamed[1]
+            amount = f"{unnamed[0]}–{unnamed[2]}" if joint == "–" else f"{unnamed[0]} {joint} {unnamed[2]}"
+            return f"{amount} {unnamed[3]}"
+        if unnamed[2].replace(".", "", 1).isdigit() and unnamed[3].isalpha():
+            shown = unnamed[:4]
+    return " ".join(shown)
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+_TABLE_START = r"\n[ \t:*#]*+\{\|"
+_TABLE_END = r"\n[ \t:]*+\|\}(?!\})"
+# the innermost tables: no line of theirs opens another one or is a heading
+_TABLE_ROWS = rf"(?:(?!{_TABLE_START}|{_TABLE_END}|\n==[^\n]*==[ \t]*+\n)\n[^\n]*+)*+"
+_TABLE = re.compile(rf"{_TABLE_START}[^\n]*+{_TABLE_ROWS}{_TABLE_END}")
+# what a removed template, file or reference hides from the expressions that look at the start of a line
+_LINE_MARK = re.compile(rf"\n *+{MARK}[{MARK} ]*+(?=[*#:;=|]|\{{\|)")
+_BROKEN_TABLE = re.compile(r"\n[ \t:*#]*+(?:\{\||!)[^\n]*+")
+_TABLE_LINE = re.compile(r"\n[ \t]*+\|[^\n]*+")
+
+
+def _drop_tables(text: str) -> str:
+    """Tables out. Of one that is not closed only the lines that are table syntax go."""
+    if "{|" in text:
+        for _ in range(MAX_TABLE_DEPTH):
+            text, count = _TABLE.subn("\n", text)
+            if not count or "{|" not in text:
+                break
+        if "{|" in text:
+            text = _BROKEN_TABLE.sub("", text)
+    return _TABLE_LINE.sub("", text)
+
+
+# --- the rest of a line ---------------------------------------------------------------------------------------------
+
+_LIST_TAG = re.compile(r"(?:\n[ \t]{0,8})?<li\b[^<>]*+>[ \t]*+")
+_POSSESSIVE = re.compile(r"(?<!')''(?!')([^'\n]*+)'''(?=s\b)")
+_RULE = re.compile(r"\n-{4,}+")
+_TERM = re.compile(r"\n;([^\n:]*+)(?<=[ \t]):[ \t]+")
+_ITEM = re.compile(r"\n[*#:;]*[*#](?![:;])[ \t]*+")
+_INDENT = re.compile(r"\n[*#:;]++[ \t]*+")
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
+_SPACES = re.compile(r"  ++")
+_WRAPPED = re.compile(r"\n(?<!\n\n)(?=[。、])")
+_BLANK_LINES = re.compile(r"\n{3,}+")
+
+
+def _unquote(text: str) -> str:
+    """The marks of bold and italic out; ''Macbeth'''s keeps its apostrophe."""
+    if "''" not in text:
+        return text
+    if "'''s" in text:
+        text = _POSSESSIVE.sub(r"\1'", text)
+    return text.replace("'''", "").replace("''", "")
+
+
+def _plain_lists(text: str) -> str:
+    """* and # become '- ', ; and : nothing."""
+    if "\n----" in text:
+        text = _RULE.sub("\n", text)
+    if "\n;" in text:
+        text = _TERM.sub(r"\n\1\n", text)
+    return _INDENT.sub("\n", _ITEM.sub("\n- ", text))
+
+
+# --- brackets that lost what they held ------------------------------------------------------------------------------
+
+_ROUND = re.compile(rf"([（(])[^（）()\n{MARK}]*+{MARK}[^（）()\n]*+[）)]")
+_PART = re.compile(r"([、，,;；/／]|(?<=[^ ])[:：](?= *\Z))")
+_GAP = re.compile(rf" {MARK}++(?=[ ,.;:)])")
+_JAPANESE_GAP = re.compile(rf" {MARK}++ (?=[\u3000-\u9fff])")
+_NEW_LINE = re.compile(rf"\n(?<!=\n){MARK}++\s*+(?=[。、，）」』,;)])")
+_COMMA = re.compile(rf"、{MARK}++(?=[、。])")
+_STOP = re.compile(rf"。{MARK}++[。、]")
+
+
+def _repair(text: str, words: Words) -> str:
+    """（、英: X） -> （英: X）, () -> nothing, 'a {{x}}, b' -> 'a, b'; only where something was removed."""
+    if MARK not in text:
+        return text
+
+    for _ in range(3):
+        text, count = _ROUND.subn(lambda match: _mend(match[0], words), text)
+        if not count:
+            break
+    for pair in ("「」", "『』", "“”", "[]", '""'):
+        text = text.replace(f"{pair[0]}{MARK}{pair[1]}", MARK)
+    text = _NEW_LINE.sub("", _GAP.sub("", _JAPANESE_GAP.sub("", text)))
+    text = _STOP.sub("。", _COMMA.sub("", text))
+    return text.replace(MARK, "")
+
+
+def _mend(bracket: str, words: Words) -> str:
+    """One bracket without the parts of which nothing is left; MARK where that is all of it."""
+    tokens = _PART.split(bracket[1:-1])
+    kept: list[str] = []
+    for index in range(0, len(tokens), 2):
+        part = tokens[index]
+        bare = part.replace(MARK, "")
+        if MARK in part:
+            bare = re.sub(r" {2,}", " ", bare)
+            # 'ビスラマ語: ' announced what is gone
+            if words.dangling.fullmatch(bare) or bare.rstrip().endswith((":", "：")):
+                continue
+        elif not bare.strip():
+            continue
+        if kept:
+            kept.append(tokens[index - 1])
+        kept.append(bare)
+    inner = "".join(kept).strip()
+    return f"{bracket[0]}{inner}{bracket[-1]}" if inner else MARK
+
+
+# --- the word lists -------------------------------------------------------------------------------------------------
+
+
+def _any(names: Iterable[str]) -> str:
+    """An expression for any of these names; in longer names first, a space also matches '_'."""
+    ordered = sorted(set(names), key=lambda name: (-len(name), name))
+    return "(?:" + "|".join(re.escape(name).replace(r"\ ", "[ _]") for name in ordered) + ")"
+
+
+def _patterns(value: str | list[str]) -> list[Pattern]:
+    """'{label/1}年' -> [[("label", "1"), "年"]]."""
+    found: list[Pattern] = []
+    for form in [value] if isinstance(value, str) else value:
+        if form in ("measure", "as of"):
+            found.append([(form,)])
+            continue
+        pieces = re.split(r"\{([^{}]+)\}", form)
+        found.append([tuple(piece.split("/")) if i % 2 else piece for i, piece in enumerate(pieces) if piece])
+    return found
+
+
+@cache
+def _words() -> Words:
+    data = load_yaml(data_dir("rules") / "wikitext.yaml")
+    files = _any(data["file_prefixes"])
+    codes = _any(data["language_codes"].split())
+    # that a colon follows at all is looked up first: most links have none, and the codes are many
+    hidden = rf"(?=[^\[\]|{{}}\n:]{{1,14}}+:)(?:(?:{files}|{_any(data['category_prefixes'])})[ \t]*+:|{codes}:)"
+    # the text of a caption: links, bracketed links and line ends, no blank line
+    plain = r"[^\[\]\n]*+"
+    caption = rf"{plain}(?:(?:\n(?!\n)|\[\[[^\[\]]*+\]\]|\[(?!\[)[^\[\]\n]*+\])[^\[\]\n]*+)*+"
+    projects = _any(data["project_prefixes"])
+    dropped = _any(data["dropped_tags"])
+    endings = _any(data["disambiguation_endings"])
+    names = _any(data["disambiguation_templates"])
+    return Words(
+        redirect=re.compile(rf"\s*+#\s*+{_any(data['redirect_words'])}\s*+:?\s*+\[\[", re.IGNORECASE),
+        disambiguation=re.compile(rf"\{{\{{\s*+(?:{names}|[^{{}}|\n]{{1,60}}?{endings})\s*+[|}}]", re.IGNORECASE),
+        sections=frozenset(name.casefold() for name in data["dropped_sections"]),
+        section_joint=re.compile("|".join(map(re.escape, data["section_joints"]))),
+        dropped_tags=re.compile(
+            rf"<({dropped})(?=[\s/>])[^<>]*+(?:(?<=/)>|>[^<]*+(?:<(?!/?\1\b)[^<]*+)*+</\1\s*+>)", re.IGNORECASE
+        ),
+        line_tags=re.compile(rf"</?{_any(data['line_tags'])}(?=[\s/>])[^<>]*+>", re.IGNORECASE),
+        inline_tags=re.compile(
+            rf"</?{_any([*data['inline_tags'], *data['dropped_tags'], 'li'])}(?=[\s/>])[^<>]*+>", re.IGNORECASE
+        ),
+        magic_words=re.compile(rf"__{_any(data['magic_words'])}__"),
+        hidden_link=re.compile(rf"\[\[[ \t]*+{hidden}{caption}\]\]", re.IGNORECASE),
+        broken_file=re.compile(rf"\[\[[ \t]*+{files}[ \t]*+:[^\n]*+", re.IGNORECASE),
+        prefixed_link=re.compile(
+            rf"\[\[[ \t]*+(?:(?=[^\[\]|{{}}\n:]{{1,14}}+:){projects}:|:[ \t]*+(?:(?:{projects}|{codes}):)?+(?!\]))",
+            re.IGNORECASE,
+        ),
+        templates={name: _patterns(value) for name, value in data["inline_templates"].items()},
+        beginnings={name: _patterns(value) for name, value in data["inline_template_beginnings"].items()},
+        dangling=re.compile(rf"\s*+(?:{_any(data['dangling_words'])})?\s*+[:：]?\s*+", re.IGNORECASE),
+    )

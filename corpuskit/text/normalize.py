@@ -1,0 +1,159 @@
+"""ja-safe: the only change corpuskit makes to stored text, idempotent and without loss of meaning.
+
+What it does, and nothing else:
+
+    NFC                                   か + U+3099 -> が; NFKC is never applied (x² stays x², ① stays ①)
+    half-width kana to full width         ｶﾞｷﾞ -> ガギ, ｡｢｣､･ -> 。「」、・
+    full-width letters and digits to half ＡＢＣ１２３ -> ABC123; ！？（）：… keep their width
+    one wave dash                         ～ (U+FF5E) -> 〜 (U+301C)
+    line ends                             CRLF, CR, VT, FF, NEL, U+2028, U+2029 -> \\n
+    invisible characters out              controls, zero-width spaces, BOM, soft hyphens, direction marks; not ZWJ in emoji
+    ▁ (U+2581) to _                       SentencePiece writes spaces as ▁, so a literal one would decode to a space
+
+NFC maps CJK compatibility ideographs to their unified form, as every NFC text on the web already has them.
+Dakuten are never stripped: が is not か.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+
+from corpuskit.text.buffers import string_column, utf8_view
+from corpuskit.text.tables import (
+    CARRIAGE_RETURN,
+    COMPOSING,
+    DROP,
+    HALF_DAKUTEN,
+    JOINER,
+    KEEP,
+    MAP,
+    VOICING,
+    ja_safe_table,
+)
+
+
+def normalize_column(texts: pa.Array, profile: str) -> pa.Array:
+    """Normalise a string column by the named profile: `ja-safe` or `none`.
+
+    Raises:
+        ValueError: unknown profile.
+    """
+    if profile == "none":
+        return texts
+    if profile != "ja-safe":
+        raise ValueError(f"unknown normalisation profile {profile!r}")
+    data, offsets = utf8_view(texts)
+    out, out_offsets, composing = _ja_safe(data, offsets, *ja_safe_table())
+    column = string_column(out, out_offsets)
+    if not composing.any():
+        return column
+    # a few documents hold combining characters; only those need the full algorithm
+    rows = column.to_pylist()
+    for row in np.flatnonzero(composing):
+        rows[row] = unicodedata.normalize("NFC", rows[row])
+    return pa.array(rows, pa.string())
+
+
+def normalize_text(text: str, profile: str = "ja-safe") -> str:
+    """Normalise one text; see normalize_column."""
+    result: str = normalize_column(pa.array([text], pa.string()), profile)[0].as_py()
+    return result
+
+
+@njit(cache=True, nogil=True)
+def decode_utf8(data, i):  # type: ignore[no-untyped-def]
+    """The code point that starts at byte i of valid UTF-8, and the index after it."""
+    b = data[i]
+    if b < 0x80:
+        return np.int64(b), i + 1
+    if b < 0xE0:
+        return (np.int64(b & 0x1F) << 6) | np.int64(data[i + 1] & 0x3F), i + 2
+    if b < 0xF0:
+        return (np.int64(b & 0x0F) << 12) | (np.int64(data[i + 1] & 0x3F) << 6) | np.int64(data[i + 2] & 0x3F), i + 3
+    return (
+        (np.int64(b & 0x07) << 18)
+        | (np.int64(data[i + 1] & 0x3F) << 12)
+        | (np.int64(data[i + 2] & 0x3F) << 6)
+        | np.int64(data[i + 3] & 0x3F)
+    ), i + 4
+
+
+@njit(cache=True, nogil=True)
+def encode_utf8(code, out, o):  # type: ignore[no-untyped-def]
+    """Write a code point at byte o; returns the index after it."""
+    if code < 0x80:
+        out[o] = code
+        return o + 1
+    if code < 0x800:
+        out[o] = 0xC0 | (code >> 6)
+        out[o + 1] = 0x80 | (code & 0x3F)
+        return o + 2
+    if code < 0x10000:
+        out[o] = 0xE0 | (code >> 12)
+        out[o + 1] = 0x80 | ((code >> 6) & 0x3F)
+        out[o + 2] = 0x80 | (code & 0x3F)
+        return o + 3
+    out[o] = 0xF0 | (code >> 18)
+    out[o + 1] = 0x80 | ((code >> 12) & 0x3F)
+    out[o + 2] = 0x80 | ((code >> 6) & 0x3F)
+    out[o + 3] = 0x80 | (code & 0x3F)
+    return o + 4
+
+
+@njit(cache=True, nogil=True)
+def _joins_emoji(code):  # type: ignore[no-untyped-def]
+    """Whether a ZWJ after this code point belongs to an emoji sequence (symbols, pictographs, U+FE0F)."""
+    return 0x2190 <= code < 0x2C00 or code == 0xFE0F or 0x1F000 <= code < 0x20000
+
+
+@njit(cache=True, nogil=True)
+def _ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
+    rows = len(offsets) - 1
+    size = int(offsets[rows] - offsets[0])
+    out = np.empty(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
+    out_offsets = np.zeros(rows + 1, np.int32)
+    composing = np.zeros(rows, np.bool_)
+    o = 0
+    for row in range(rows):
+        i, end = offsets[row], offsets[row + 1]
+        last = -1  # the code point written last
+        last_at = o
+        while i < end:
+            if data[i] < 0x80 and data[i] >= 0x20 and data[i] != 0x7F:  # ASCII needs no table
+                last, last_at = np.int64(data[i]), o
+                out[o] = data[i]
+                o += 1
+                i += 1
+                continue
+            code, i = decode_utf8(data, i)
+            what = action[code]
+            if what == DROP:
+                continue
+            if what == MAP:
+                code = np.int64(target[code])
+            elif what == CARRIAGE_RETURN:
+                if i < end and data[i] == 0x0A:
+                    continue
+                code = np.int64(0x0A)
+            elif what == VOICING:
+                base = max(last, 0)
+                joined = voiced[base] if code == HALF_DAKUTEN else semivoiced[base]
+                if joined:
+                    o, code = last_at, np.int64(joined)
+                else:
+                    code = np.int64(target[code])
+            elif what == JOINER:
+                if not _joins_emoji(last):
+                    continue
+            elif what == COMPOSING:
+                composing[row] = True
+            elif what != KEEP:
+                continue
+            last, last_at = code, o
+            o = encode_utf8(code, out, o)
+        out_offsets[row + 1] = o
+    return out[:o].copy(), out_offsets, composing

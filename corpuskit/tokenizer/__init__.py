@@ -1,0 +1,1 @@
+"""SentencePiece: train on a sample of the corpus, encode exactly."""
