@@ -14,16 +14,19 @@ report/     funnel.json, index.html
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import orjson
+
 from corpuskit import config
 from corpuskit.config import Dedup, Pipeline, Profile, RuleSet, Source, UserError, suggest
 from corpuskit.engine.plan import Input, Shard
-from corpuskit.engine.run import Runner, log_folder_for, map_shards, workspace_lock
+from corpuskit.engine.run import Runner, map_shards, workspace_lock
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts, write_json
 from corpuskit.report.funnel import language_funnel
 
@@ -32,7 +35,7 @@ from corpuskit.report.funnel import language_funnel
 def open_space(root: Path, workers: int, executor: Literal["ray", "local"]) -> Iterator[Workspace]:
     """A workspace (or the --out folder of a command), held for one run at a time."""
     with workspace_lock(root):
-        yield Workspace(root, Runner(executor, workers, log_folder=log_folder_for(root)))
+        yield Workspace(root, Runner(executor, workers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +228,7 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
 
     Returns the funnels by language, the bins, the report's path and how many shards ran.
     """
+    claim_workspace(space.root, requests[0].profile_name)
     for request in requests:
         build_corpus(space, request)
     tokenizer = refresh_tokenizer(space, requests[0].profile.vocab_size)
@@ -238,7 +242,26 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
         "report": str(page),
         "shards_run": tally.ran,
         "shards_up_to_date": tally.up_to_date,
+        "cpu_seconds": {stage: round(seconds, 2) for stage, seconds in tally.cpu_seconds.items()},
     }
+
+
+def claim_workspace(root: Path, profile: str) -> None:
+    """Keep the corpora of two profiles apart: one workspace holds one profile.
+
+    The sample makes room for another profile, since it is rebuilt in seconds; nothing makes room for the sample.
+
+    Raises:
+        UserError: the workspace holds the corpus of another profile.
+    """
+    path = root / "workspace.json"
+    held = orjson.loads(path.read_bytes())["profile"] if path.is_file() else profile
+    if held == "sample" != profile:
+        for step in ("split", "clean", "dedup", "corpus", "tokenizer", "bins", "mix", "report"):
+            shutil.rmtree(root / step, ignore_errors=True)
+    elif held != profile:
+        raise UserError(f"{root}: holds a corpus of the profile {held}; choose another folder with --workspace")
+    write_json(path, {"profile": profile})
 
 
 def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: dict[str, Any]) -> list[str]:
@@ -248,6 +271,9 @@ def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: d
     if result["shards_run"] == 0:
         lines.append(f"Everything is up to date: {result['shards_up_to_date']} shards, nothing to do.")
     tokens = ", ".join(f"{lang} {counts['tokens']:,}" for lang, counts in result["bins"].items())
+    if result["cpu_seconds"]:
+        spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result["cpu_seconds"].items())
+        lines.append(f"CPU seconds: {spent}")
     lines += [f"Corpus: {space.root / 'corpus'}   Tokens: {tokens}", f"Report: {result['report']}"]
     if first.profile_name == "sample" and "full" in first.pipeline.profiles:
         full = first.pipeline.profiles["full"]
@@ -452,17 +478,18 @@ def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str |
 
 def dedup_files(shards: Sequence[Shard], lang: str, *, out: Path, runner: Runner) -> dict[str, Any]:
     """Deduplicate foreign files into `out`; returns and writes funnel.json."""
-    documents = _read_files(shards, out, runner)
+    read, documents = _read_files(shards, out, runner)
     documents = [replace(s, labels={**s.labels, "priority": "0"}) for s in documents]
     receipts = deduplicate(documents, out=out, root=out, params=config.load_pipeline(lang).dedup, runner=runner)
-    return _write_funnel(out, language_funnel(dedup=receipts))
+    return _write_funnel(out, language_funnel(read=read, dedup=receipts))
 
 
 def scrub_files(shards: Sequence[Shard], lang: str, *, out: Path, runner: Runner) -> dict[str, Any]:
     """Mask personal information of foreign files into `out`; returns and writes funnel.json."""
     types = config.load_pipeline(lang).privacy
-    receipts = scrub(_read_files(shards, out, runner), out=out, types=types, runner=runner)
-    return _write_funnel(out, language_funnel(scrub=receipts))
+    read, documents = _read_files(shards, out, runner)
+    receipts = scrub(documents, out=out, types=types, runner=runner)
+    return _write_funnel(out, language_funnel(read=read, scrub=receipts))
 
 
 def pack_files(shards: Sequence[Shard], lang: str, tokenizer: str, *, out: Path, runner: Runner) -> dict[str, Any]:
@@ -472,16 +499,17 @@ def pack_files(shards: Sequence[Shard], lang: str, tokenizer: str, *, out: Path,
 
     if not Path(tokenizer).is_file():
         raise UserError(f"--tokenizer {tokenizer}: no such file")
-    documents = _read_files(shards, out, runner)
+    _, documents = _read_files(shards, out, runner)
     receipts = pack_language(lang, documents, as_input(tokenizer), out=out, runner=runner)
     return {"documents": sum(r.counts["in"] for r in receipts), "tokens": sum(r.counts["tokens"] for r in receipts)}
 
 
-def _read_files(shards: Sequence[Shard], out: Path, runner: Runner) -> list[Shard]:
-    """Foreign files as documents files, in out/read."""
+def _read_files(shards: Sequence[Shard], out: Path, runner: Runner) -> tuple[list[Receipt], list[Shard]]:
+    """Foreign files as documents files, in out/read: the receipts, and the shards for the step to come."""
     from corpuskit.sources.read import STAGE
 
-    return _documents(out / "read", map_shards(STAGE, shards, out=out / "read", params={}, runner=runner), out)
+    receipts = map_shards(STAGE, shards, out=out / "read", params={}, runner=runner)
+    return receipts, _documents(out / "read", receipts, out)
 
 
 def _write_funnel(out: Path, funnel: dict[str, Any]) -> dict[str, Any]:

@@ -349,6 +349,11 @@ def _print_json(result: Any) -> None:
     sys.stdout.write(orjson.dumps(result, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE, default=str).decode())
 
 
+def _complain(line: str) -> None:
+    """One line on stderr. It may quote foreign data, which must not steer the terminal."""
+    print("".join(c if c.isprintable() else "\ufffd" for c in line), file=sys.stderr)
+
+
 def main() -> None:
     """Entry point: run the command, turn known errors into one line and an exit code."""
     from corpuskit.config import UserError
@@ -357,18 +362,18 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         sys.exit(2)
     except ShardsFailed as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(f"error: {error}")
         for failure in error.failures:
-            print(f"  {failure['shard']}: {failure['error'].splitlines()[-1]}", file=sys.stderr)
+            _complain(f"  {failure['shard']}: {failure['error'].splitlines()[-1]}")
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped; the same command goes on where this one was", file=sys.stderr)
+        _complain("stopped; the same command goes on where this one was")
         sys.exit(130)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        print(f"error: the disk is full ({error.filename}); make room and run the same command again", file=sys.stderr)
+        _complain(f"error: the disk is full ({error.filename}); make room and run the same command again")
         sys.exit(1)

@@ -6,7 +6,10 @@ say why. Signals stand in a file of their own, row by row beside the documents t
 
 from __future__ import annotations
 
+from typing import Any
+
 import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 
 DOCUMENT = pa.schema(
@@ -65,3 +68,9 @@ def document_id(source: str, file: str, record: int) -> str:
     same ids in every run, on every machine, whatever the rules do to the text.
     """
     return xxhash.xxh3_128_hexdigest(f"{source}\0{file}\0{record}".encode())
+
+
+def add_sizes(counts: dict[str, Any], side: str, texts: pa.Array) -> None:
+    """Add the characters and UTF-8 bytes of a text column to counts['chars_<side>'] and counts['bytes_<side>']."""
+    counts[f"chars_{side}"] += pc.sum(pc.utf8_length(texts)).as_py() or 0
+    counts[f"bytes_{side}"] += pc.sum(pc.binary_length(texts)).as_py() or 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
@@ -20,8 +19,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-import orjson
 
 from corpuskit.config import UserError
 from corpuskit.engine import store
@@ -46,10 +43,14 @@ class Stage:
 
 @dataclass(slots=True)
 class Tally:
-    """What a command's stages came to: shards that ran, and shards that were up to date."""
+    """What a command's stages came to: shards that ran or were up to date, CPU seconds of each stage that ran.
+
+    Times are no results: they are shown, and never written to a workspace.
+    """
 
     ran: int = 0
     up_to_date: int = 0
+    cpu_seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,12 @@ class Runner:
         executor: `ray`, or `local` for this process, one shard after the other.
         workers: shards at work at the same time.
         retries: further attempts for a shard that failed.
-        log_folder: where CPU and wall seconds are logged, outside of the workspace; None logs nothing.
-        tally: counts shards over all stages this runner runs.
+        tally: counts shards and CPU seconds over all stages this runner runs.
     """
 
     executor: Literal["ray", "local"] = "ray"
     workers: int = os.cpu_count() or 1
     retries: int = 2
-    log_folder: Path | None = None
     tally: Tally = field(default_factory=Tally)
 
 
@@ -117,7 +116,8 @@ def map_shards(
                     log.error("%s: shard %s failed: %s", stage.name, result.shard, result.error.splitlines()[-1])
                     continue
                 receipts[result.receipt.shard] = result.receipt
-                _log_times(runner, stage.name, out, result)
+                spent = runner.tally.cpu_seconds
+                spent[stage.name] = spent.get(stage.name, 0.0) + result.cpu_seconds
                 advance(result.receipt.counts)
     shutil.rmtree(out / store.SCRATCH, ignore_errors=True)
     if failures:
@@ -136,7 +136,6 @@ def count_todo(stage: Stage, shards: Sequence[Shard], *, out: Path, params: dict
 class _Success:
     receipt: Receipt
     cpu_seconds: float
-    wall_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +146,7 @@ class _Failure:
 
 def run_shard(stage: Stage, shard: Shard, out: Path, params: dict[str, Any]) -> _Success:
     """Run one shard to its receipt. This is what travels to a worker."""
-    cpu, wall = time.process_time(), time.perf_counter()
+    started = time.process_time()
     scratch = out / store.SCRATCH / f"{shard.name}.{os.getpid()}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
@@ -166,7 +165,7 @@ def run_shard(stage: Stage, shard: Shard, out: Path, params: dict[str, Any]) -> 
         receipt = store.commit(out, scratch, receipt)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return _Success(receipt, time.process_time() - cpu, time.perf_counter() - wall)
+    return _Success(receipt, time.process_time() - started)
 
 
 def _attempt(stage: Stage, shard: Shard, out: Path, params: dict[str, Any]) -> _Success | _Failure:
@@ -253,41 +252,6 @@ def workspace_lock(workspace: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def log_folder_for(workspace: Path) -> Path:
-    """Where the times of a workspace's runs are logged: times are no results and stay out of the workspace."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "corpuskit" / hashlib.sha256(str(workspace.resolve()).encode()).hexdigest()[:16]
-
-
-def _log_times(runner: Runner, stage: str, out: Path, result: _Success) -> None:
-    if runner.log_folder is None:
-        return
-    runner.log_folder.mkdir(parents=True, exist_ok=True)
-    line = {
-        "stage": stage,
-        "out": str(out),
-        "shard": result.receipt.shard,
-        "key": result.receipt.key,
-        "cpu_seconds": round(result.cpu_seconds, 3),
-        "wall_seconds": round(result.wall_seconds, 3),
-    }
-    with open(runner.log_folder / "times.jsonl", "ab") as file:
-        file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-
-
-def cpu_seconds(runner: Runner, receipts: Sequence[Receipt]) -> float | None:
-    """CPU seconds the given shards took when they were made, from the log; None where the log knows none of them."""
-    if runner.log_folder is None or not (runner.log_folder / "times.jsonl").is_file():
-        return None
-    known = {}
-    for line in (runner.log_folder / "times.jsonl").read_bytes().splitlines():
-        with contextlib.suppress(orjson.JSONDecodeError):  # the last line of a killed run may be cut off
-            entry = orjson.loads(line)
-            known[entry["key"]] = entry["cpu_seconds"]
-    found = [known[r.key] for r in receipts if r.key in known]
-    return sum(found) if found else None
 
 
 def setup_logging(verbose: bool) -> None:

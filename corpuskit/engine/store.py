@@ -9,8 +9,8 @@ Layout of one stage's folder, for a shard called `mc4-00000`:
     .tmp/                          scratch of running shards; swept when a run starts and when it ends
 
 A shard is done when its receipt's key matches and every output it names has the recorded size. Nothing in the folder
-depends on time, host or worker, so two runs can be compared byte by byte. CPU and wall seconds are no results; they
-go to the log of the run (see run.py).
+depends on time, host or worker, so two runs can be compared byte by byte; CPU seconds are no results and are shown,
+not written (see run.py).
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from corpuskit.config import Rule
 from corpuskit.engine.plan import Shard
@@ -20,7 +19,7 @@ from corpuskit.engine.tables import TableWriter
 from corpuskit.filters.language import language_probability
 from corpuskit.filters.rules import KEPT, failing, verdicts
 from corpuskit.filters.signals import SIGNALS, measure
-from corpuskit.schema import DOCUMENT, REMOVED
+from corpuskit.schema import DOCUMENT, REMOVED, add_sizes
 from corpuskit.sources.read import Quarantine, read_documents
 from corpuskit.text.normalize import normalize_column
 from corpuskit.text.shadow import shadow_column
@@ -89,12 +88,6 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     counts["in"] += quarantine.count
     counts["quarantined"] = quarantine.count
     return counts
-
-
-def add_sizes(counts: dict[str, Any], side: str, texts: pa.Array) -> None:
-    """Add the characters and UTF-8 bytes of a text column to counts['chars_<side>'] and counts['bytes_<side>']."""
-    counts[f"chars_{side}"] += pc.sum(pc.utf8_length(texts)).as_py() or 0
-    counts[f"bytes_{side}"] += pc.sum(pc.binary_length(texts)).as_py() or 0
 
 
 STAGE = Stage("clean", 1, clean)

@@ -20,7 +20,6 @@ import pyarrow.compute as pc
 from numba import njit
 
 from corpuskit.privacy.patterns import AT_FIRST, DIGIT, DOMAIN, JOIN, LOCAL, PLUS, TYPES, ZERO, patterns
-from corpuskit.text.buffers import CodePoints
 from corpuskit.text.shadow import Shadow, shadow_column
 
 # Sizes in shadow characters. They bound what the patterns of rules/privacy can reach.
@@ -109,7 +108,7 @@ def _search(shadow: Shadow, row: int, low: int, high: int, first: int, types: Se
             if at:
                 text, where = "".join([*pieces, text[at:]]), [*places, *where[at:]]
                 again = True
-    return sorted(found)
+    return sorted(found, key=lambda f: f.start)
 
 
 def _whole_characters(shadow: Shadow, where: Sequence[int], start: int, end: int) -> tuple[int, int]:
@@ -140,7 +139,41 @@ def _at_word(codes, i, end, at_words):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _gate(codes: CodePoints, offsets, flags, at_words, triggers):  # type: ignore[no-untyped-def]
+def _is_81(codes, i, end):  # type: ignore[no-untyped-def]
+    return i + 1 < end and codes[i] == 0x38 and codes[i + 1] == 0x31
+
+
+@njit(cache=True, nogil=True)
+def _could_be_phone(codes, i, end, flags):  # type: ignore[no-untyped-def]
+    """Whether the 0 or + at i could begin a number: +81, 0081, 010-81, or ten digits in at most three groups."""
+    if flags[codes[i]] & PLUS:
+        return _is_81(codes, i + 1, end)
+    if i + 2 < end and codes[i + 1] == 0x30 and _is_81(codes, i + 2, end):
+        return True
+    if i + 3 < end and codes[i + 1] == 0x31 and codes[i + 2] == 0x30:
+        after = i + 3 + (flags[codes[i + 3]] & JOIN != 0)
+        if _is_81(codes, after, end):
+            return True
+    digits, groups, apart = 0, 1, 0
+    for k in range(i, min(end, i + PHONE_CHARS)):
+        kind = flags[codes[k]]
+        if kind & DIGIT:
+            groups += apart > 0
+            digits += 1
+            apart = 0
+            if groups > 3:
+                return False
+            if digits == 10:
+                return True
+        else:
+            apart += 1
+            if apart > 6 or not kind & JOIN:
+                return False
+    return False
+
+
+@njit(cache=True, nogil=True)
+def _gate(codes, offsets, flags, at_words, triggers):  # type: ignore[no-untyped-def]
     """Windows worth a closer look: row, start, end with context, and where the first match could start.
 
     Windows of a row that touch become one, so no character is searched twice.
@@ -153,7 +186,6 @@ def _gate(codes: CodePoints, offsets, flags, at_words, triggers):  # type: ignor
             flag = flags[codes[i]]
             if not flag & triggers:
                 continue
-            first = stop = np.int64(-1)
             if flag & AT_FIRST:
                 length = _at_word(codes, i, row_end, at_words)
                 if length == 0:
@@ -174,28 +206,12 @@ def _gate(codes: CodePoints, offsets, flags, at_words, triggers):  # type: ignor
                 while right < bound and flags[codes[right]] & DOMAIN:
                     right += 1
                 first, stop = left, right
-            elif flag & ZERO:
-                if i > row_start and flags[codes[i - 1]] & DIGIT:
+            else:
+                if flag & ZERO and i > row_start and flags[codes[i - 1]] & DIGIT:
                     continue
-                digits = apart = 0
-                for k in range(i, min(row_end, i + PHONE_CHARS)):
-                    kind = flags[codes[k]]
-                    if kind & DIGIT:
-                        digits += 1
-                        apart = 0
-                        if digits == 10:
-                            break
-                    else:
-                        apart += 1
-                        if not kind & JOIN or apart > 6:
-                            break
-                if digits < 10:
+                if not _could_be_phone(codes, i, row_end, flags):
                     continue
                 first, stop = max(row_start, i - 2), i + PHONE_CHARS  # 2: a bracket and a space before the 0
-            else:  # +81
-                if i + 2 >= row_end or codes[i + 1] != 0x38 or codes[i + 2] != 0x31:
-                    continue
-                first, stop = max(row_start, i - 2), i + PHONE_CHARS
             low, high = max(row_start, first - CONTEXT), min(row_end, stop + CONTEXT)
             while n and windows[n - 1, 0] == row and windows[n - 1, 2] >= low:
                 n -= 1

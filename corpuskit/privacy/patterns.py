@@ -32,6 +32,7 @@ class _AreaCodes(Strict):
 
 class _Type(Strict):
     token: str
+    first: str
     patterns: tuple[str, ...]  # alternatives; where two match at the same place the first one listed wins
 
 
@@ -88,10 +89,7 @@ def patterns() -> Patterns:
         "area_four": f"(?:{'|'.join(four)}|{_any(codes.three)}[0-9])",
         "area_five": _any(codes.five),
     }
-    compiled = {
-        name: regex.compile("|".join(_fill(p, pieces) for p in file.types[name].patterns), regex.VERBOSE)
-        for name in TYPES
-    }
+    compiled = {name: _compile(file.types[name], pieces) for name in TYPES}
     tokens = {name: file.types[name].token for name in TYPES}
 
     words = sorted((w.lower() for w in file.at), key=lambda w: (-len(w), w))
@@ -113,6 +111,11 @@ def patterns() -> Patterns:
     for flag, chars in members:
         flags[[ord(c) for c in sorted(chars)]] |= np.uint8(flag)
     return Patterns(compiled, tokens, at_words, flags)
+
+
+def _compile(kind: _Type, pieces: dict[str, str]) -> Any:
+    alternatives = "|".join(_fill(p, pieces) for p in kind.patterns)
+    return regex.compile(f"(?={kind.first})(?:{alternatives})", regex.VERBOSE)
 
 
 def _any(words: tuple[str, ...]) -> str:

@@ -14,9 +14,15 @@ TOTAL = ("in", "kept", "dropped", "duplicates", "quarantined")
 
 
 def language_funnel(
-    *, clean: Sequence[Receipt] = (), dedup: Sequence[Receipt] = (), scrub: Sequence[Receipt] = ()
+    *,
+    read: Sequence[Receipt] = (),
+    clean: Sequence[Receipt] = (),
+    dedup: Sequence[Receipt] = (),
+    scrub: Sequence[Receipt] = (),
 ) -> dict[str, Any]:
     """The funnel of one language from the receipts of the steps that ran, in their order.
+
+    `read` is a step of its own only where `clean`, which reads as well, did not run.
 
     Returns:
         `total` and one entry a source in `sources`, each {in, kept, dropped, duplicates, quarantined} in documents and
@@ -27,12 +33,14 @@ def language_funnel(
     Raises:
         ValueError: the numbers do not add up, which would be a bug of a stage.
     """
-    sources = sorted({r.counts["source"] for r in (*clean, *dedup, *scrub)})
+    stages = {"read": read, "clean": clean, "dedup": dedup, "scrub": scrub}
+    sources = sorted({r.counts["source"] for receipts in stages.values() for r in receipts})
     per_source = {
-        s: _count(*([r for r in step if r.counts["source"] == s] for step in (clean, dedup, scrub))) for s in sources
+        source: _count({n: [r for r in receipts if r.counts["source"] == source] for n, receipts in stages.items()})
+        for source in sources
     }
     funnel = {
-        "total": _count(clean, dedup, scrub),
+        "total": _count(stages),
         "sources": per_source,
         "rules": _rules(clean, dedup),
         "masked": _sum_dicts(r.counts["findings"] for r in scrub),
@@ -43,19 +51,19 @@ def language_funnel(
     return funnel
 
 
-def _count(clean: Sequence[Receipt], dedup: Sequence[Receipt], scrub: Sequence[Receipt]) -> dict[str, Any]:
-    run = [(name, receipts) for name, receipts in (("clean", clean), ("dedup", dedup), ("scrub", scrub)) if receipts]
+def _count(stages: dict[str, Sequence[Receipt]]) -> dict[str, Any]:
+    run = [(name, receipts) for name, receipts in stages.items() if receipts]
     if not run:
         return {**dict.fromkeys(TOTAL, 0), "steps": []}
     first, last = run[0][1], run[-1][1]
     steps = [{"step": "read", **_size(first, "in", "in")}]
-    steps += [{"step": name, **_size(receipts, "kept", "kept")} for name, receipts in run]
+    steps += [{"step": name, **_size(receipts, "kept", "kept")} for name, receipts in run if name != "read"]
     return {
         "in": _sum(first, "in"),
         "kept": _sum(last, "kept"),
-        "dropped": sum(_sum_dicts(r.counts["dropped"] for r in clean).values()),
-        "duplicates": _sum(dedup, "duplicates"),
-        "quarantined": _sum(clean, "quarantined"),
+        "dropped": sum(_sum_dicts(r.counts["dropped"] for r in stages["clean"]).values()),
+        "duplicates": _sum(stages["dedup"], "duplicates"),
+        "quarantined": _sum(first, "quarantined"),
         "steps": steps,
     }
 

@@ -18,7 +18,7 @@ from corpuskit.config import UserError
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import BATCH_BYTES, BATCH_ROWS, TableWriter, read_batches
-from corpuskit.schema import DOCUMENT, QUARANTINED, document_id
+from corpuskit.schema import DOCUMENT, QUARANTINED, add_sizes, document_id
 from corpuskit.sources.streams import CutStream, open_bytes, read_chunks, split_lines
 from corpuskit.sources.wikipedia import read_pages
 
@@ -304,16 +304,14 @@ def _first_object(path: str) -> dict[str, Any] | None:
 def read(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Stage function: any file as a documents file, text unchanged; for steps that run alone on foreign files."""
     quarantine = Quarantine(scratch)
+    counts: dict[str, Any] = {"source": shard.labels["source"], "chars_in": 0, "bytes_in": 0}
     with TableWriter(scratch / "kept.parquet", DOCUMENT) as kept:
         for batch in read_documents(shard, quarantine):
             kept.write(batch)
+            add_sizes(counts, "in", batch.column("text"))
     quarantine.close()
-    return {
-        "source": shard.labels["source"],
-        "in": kept.rows + quarantine.count,
-        "kept": kept.rows,
-        "quarantined": quarantine.count,
-    }
+    counts |= {"in": kept.rows + quarantine.count, "kept": kept.rows, "quarantined": quarantine.count}
+    return counts
 
 
 STAGE = Stage("read", 1, read)

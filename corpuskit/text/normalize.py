@@ -7,7 +7,7 @@ What it does, and nothing else:
     full-width letters and digits to half ＡＢＣ１２３ -> ABC123; ！？（）：… keep their width
     one wave dash                         ～ (U+FF5E) -> 〜 (U+301C)
     line ends                             CRLF, CR, VT, FF, NEL, U+2028, U+2029 -> \\n
-    invisible characters out              controls, zero-width spaces, BOM, soft hyphens, direction marks; not ZWJ in emoji
+    invisible characters out              controls, zero-width, BOM, soft hyphen, direction marks; ZWJ stays in emoji
     ▁ (U+2581) to _                       SentencePiece writes spaces as ▁, so a literal one would decode to a space
 
 NFC maps CJK compatibility ideographs to their unified form, as every NFC text on the web already has them.
@@ -107,6 +107,8 @@ def encode_utf8(code, out, o):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _joins_emoji(code):  # type: ignore[no-untyped-def]
     """Whether a ZWJ after this code point belongs to an emoji sequence (symbols, pictographs, U+FE0F)."""
+    if code == 0x2ADC:  # the one symbol NFC takes apart: what stands before the ZWJ then is a combining character
+        return False
     return 0x2190 <= code < 0x2C00 or code == 0xFE0F or 0x1F000 <= code < 0x20000
 
 

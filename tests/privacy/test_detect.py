@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pyarrow as pa
@@ -241,7 +242,9 @@ def test_a_sliced_and_an_empty_column() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\v", "\f", "\x85", "\u2028", "\u2029"])
-@pytest.mark.parametrize("text", ["03-0000|-1234", "03|-0000-1234", "0900000|1234", "info@|example.jp", "電話|0300001234"])
+@pytest.mark.parametrize(
+    "text", ["03-0000|-1234", "03|-0000-1234", "0900000|1234", "info@|example.jp", "電話|0300001234"]
+)
 def test_nothing_is_found_across_a_line_end(text: str, end: str) -> None:
     assert found(text.replace("|", end)) == []
 
@@ -277,11 +280,15 @@ def test_an_expanding_character_is_not_cut() -> None:
     ],
     ids=lambda text: text[:16],
 )
-def test_hostile_texts_end_soon(text: str) -> None:
+def test_time_is_linear_on_hostile_texts(text: str) -> None:
+    quarter, whole = (_seconds(pa.array([t])) for t in (text[: len(text) // 4], text))
+    assert whole < 10 * quarter + 1  # quadratic would be 16 times, and hours
+
+
+def _seconds(texts: pa.Array) -> float:
     start = time.process_time()
-    texts = pa.array([text])
     assert find(mask(texts, find(texts, TYPES)), TYPES) == []
-    assert time.process_time() - start < 20  # measured: below 2 s; a quadratic search takes hours
+    return time.process_time() - start
 
 
 # --- properties ----------------------------------------------------------------------------------------------------
@@ -289,6 +296,7 @@ def test_hostile_texts_end_soon(text: str) -> None:
 WIDE = {chr(c): chr(c + 0xFEE0) for c in range(0x21, 0x7F)}
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from([t for t, hits in [*PHONES.items(), *EMAILS.items()] if hits == [t] and t.isascii()]),
     st.lists(st.booleans(), min_size=40, max_size=40),
@@ -302,9 +310,12 @@ def test_offsets_map_back(value: str, wide: list[bool], before: str, after: str)
 
 fragments = st.lists(
     st.sampled_from(
-        [*"0123456789", *"@.+-()ー−<> #%/_,", *"abTEL電話はに", "\n", "03", "090", "0120", "+81", "0000", "1234", "00"]
-        + ["example.jp", "info", "info@example.jp", "03-0000-1234", "09000001234", "(at)", "アットマーク", " [dot] "]
-        + ["TEL", "Fax:", "電話", "注文番号", "git@", ".png", "⑽", "㏂", "：", "＠", "０", "<PHONE>", "<EMAIL>", "(03)"]
+        [
+            *(*"0123456789", *"@.+-()ー−<> #%/_,", *"abTEL電話はに", "\n", "03", "090", "0120", "+81", "0000", "1234"),
+            *("example.jp", "info", "info@example.jp", "03-0000-1234", "09000001234", "(at)", "アットマーク"),
+            *("TEL", "Fax:", "電話", "注文番号", "git@", ".png", "⑽", "㏂", "：", "＠", "０", "<PHONE>", "<EMAIL>"),
+            *(" [dot] ", "(03)", "00", "0300001234", "0081", "0800"),
+        ]
     ),
     max_size=40,
 ).map("".join)
@@ -317,8 +328,8 @@ fragments = st.lists(
 def test_masking_is_idempotent_and_the_gate_loses_nothing(rows: list[str], types: tuple[str, ...]) -> None:
     texts = pa.array(rows, pa.string())
     findings = find(texts, types)
-    assert findings == sorted(findings)
-    assert all(a.end <= b.start for a, b in zip(findings, findings[1:], strict=False) if a.row == b.row)
+    assert findings == sorted(findings, key=lambda f: (f.row, f.start))
+    assert all(a.end <= b.start for a, b in itertools.pairwise(findings) if a.row == b.row)
     assert find(mask(texts, findings), types) == []
 
     shadow = shadow_column(texts)
