@@ -32,8 +32,17 @@ from corpuskit.report.funnel import language_funnel
 
 
 @contextmanager
-def open_space(root: Path, workers: int, executor: Literal["ray", "local"]) -> Iterator[Workspace]:
-    """A workspace (or the --out folder of a command), held for one run at a time."""
+def open_space(
+    root: Path, workers: int = 1, executor: Literal["ray", "local"] = "local", *, existing: bool = False
+) -> Iterator[Workspace]:
+    """A workspace (or the --out folder of a command), held for one run at a time.
+
+    Raises:
+        UserError: another run holds it, or it must exist and does not.
+    """
+    if existing and not root.is_dir():
+        raise UserError(f"--workspace {root}: no such folder; build a corpus with: corpuskit corpus --lang ja")
+    root.mkdir(parents=True, exist_ok=True)
     with workspace_lock(root):
         yield Workspace(root, Runner(executor, workers))
 
@@ -580,7 +589,7 @@ def print_mix(result: dict[str, Any]) -> None:
         print("There are no bins of these languages yet. Next: corpuskit tokenizer train; corpuskit pack")
         return
     table = Table(title=f"Mixture ({result['tokens']:,} tokens)")
-    for name in ("language", "asked", "planned", "tokens", "available", "epochs"):
+    for name in ("language", "share", "planned", "tokens", "available", "epochs"):
         table.add_column(name, justify="left" if name == "language" else "right")
     for line in result["plan"]:
         planned = line["planned"] / result["tokens"]

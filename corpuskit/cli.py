@@ -89,7 +89,7 @@ def corpus(
     if dry_run:
         _show(build.describe(plan), as_json)
         return
-    with _space(workspace, workers, executor) as space:
+    with build.open_space(workspace, workers, executor) as space:
         result = build.run_corpus(space, plan)
     if as_json:
         _print_json(result)
@@ -119,7 +119,7 @@ def download(
     if dry_run:
         _show(build.describe(plan), as_json)
         return
-    with _space(workspace, 1, "local") as space:
+    with build.open_space(workspace) as space:
         files = [f for r in plan for f in build.fetch_sources(space, r.sources, r.mirror or r.profile.mirror).values()]
     result = {"files": len(files), "bytes": sum(f.size for f in files)}
     _show(result, as_json)
@@ -146,7 +146,7 @@ def clean(
     if dry_run:
         _show(build.describe_files(plan.shards), as_json)
         return
-    with _space(out, workers, executor) as space:
+    with build.open_space(out, workers, executor) as space:
         funnel = build.clean_files(plan, out=out, runner=space.runner, lid_model=lid_model)
     _funnel(lang, funnel, as_json)
 
@@ -170,7 +170,7 @@ def dedup(
     if dry_run:
         _show(build.describe_files(shards), as_json)
         return
-    with _space(out, workers, executor) as space:
+    with build.open_space(out, workers, executor) as space:
         funnel = build.dedup_files(shards, lang, out=out, runner=space.runner)
     _funnel(lang, funnel, as_json)
 
@@ -194,7 +194,7 @@ def scrub(
     if dry_run:
         _show(build.describe_files(shards), as_json)
         return
-    with _space(out, workers, executor) as space:
+    with build.open_space(out, workers, executor) as space:
         funnel = build.scrub_files(shards, lang, out=out, runner=space.runner)
     _funnel(lang, funnel, as_json)
 
@@ -211,7 +211,7 @@ def tokenizer_train(
     """Train the workspace's tokenizer, on the mixture's languages where there is a mixture, else on all."""
     from corpuskit import build
 
-    with _space(workspace, 1, "local") as space:
+    with build.open_space(workspace, existing=True) as space:
         if dry_run:
             _show({"vocab_size": vocab_size, "languages": space.languages("corpus")}, as_json)
             return
@@ -241,7 +241,7 @@ def pack(
     from corpuskit.config import UserError
 
     if not input:
-        with _space(workspace, workers, executor) as space:
+        with build.open_space(workspace, workers, executor, existing=True) as space:
             if dry_run:
                 _show({"languages": space.languages("corpus"), "tokenizer": build.tokenizer_input(space).name}, as_json)
                 return
@@ -254,7 +254,7 @@ def pack(
     if dry_run:
         _show(build.describe_files(shards), as_json)
         return
-    with _space(out, workers, executor) as space:
+    with build.open_space(out, workers, executor) as space:
         _show(build.pack_files(shards, lang, tokenizer, out=out, runner=space.runner), as_json)
 
 
@@ -272,7 +272,7 @@ def mix(
     from corpuskit import build
 
     shares = build.parse_shares(context.args)
-    with _space(workspace, 1, "local") as space:
+    with build.open_space(workspace, existing=True) as space:
         result = build.mix(space, shares, tokens=tokens, max_epochs=max_epochs, seed=seed, save=not dry_run)
     if as_json:
         _print_json(result)
@@ -306,19 +306,13 @@ def report(
     from corpuskit import build
     from corpuskit.report.funnel import print_funnel
 
-    with _space(workspace, 1, "local") as space:
+    with build.open_space(workspace, existing=True) as space:
         funnels, page = build.report(space)
     if as_json:
         _print_json({"languages": funnels, "page": str(page)})
         return
     print_funnel(funnels)
     print(f"Report: {page}")
-
-
-def _space(root: Path, workers: int, executor: Executor) -> Any:
-    from corpuskit.build import open_space
-
-    return open_space(root, workers, executor)
 
 
 def _work(space: Any) -> dict[str, int]:
@@ -356,7 +350,7 @@ def _complain(line: str) -> None:
 
 def main() -> None:
     """Entry point: run the command, turn known errors into one line and an exit code."""
-    from corpuskit.config import UserError
+    from corpuskit.config import Failure, UserError
     from corpuskit.engine.run import ShardsFailed
 
     try:
@@ -364,10 +358,10 @@ def main() -> None:
     except UserError as error:
         _complain(f"error: {error}")
         sys.exit(2)
-    except ShardsFailed as error:
+    except Failure as error:
         _complain(f"error: {error}")
-        for failure in error.failures:
-            _complain(f"  {failure['shard']}: {failure['error'].splitlines()[-1]}")
+        for failed in error.failures if isinstance(error, ShardsFailed) else ():
+            _complain(f"  {failed['shard']}: {failed['error'].splitlines()[-1]}")
         sys.exit(1)
     except KeyboardInterrupt:
         _complain("stopped; the same command goes on where this one was")

@@ -1,7 +1,7 @@
 """What a pipeline, a rule file and a mixture may say, validated.
 
 Everything a user can get wrong ends in a `UserError`: one line with the file, the value and the way out. The command
-line prints it and leaves with exit code 2. Programming errors stay ordinary exceptions.
+line prints it and leaves with exit code 2 (with 1 after a `Failure`). Programming errors stay ordinary exceptions.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ T = TypeVar("T", bound="Strict")
 
 class UserError(Exception):
     """A mistake the user can mend; the message names the file, the value and what to do."""
+
+
+class Failure(Exception):
+    """Something failed that is no mistake of the user: a host that does not answer, shards that cannot be made."""
 
 
 class Strict(BaseModel):
@@ -183,8 +187,8 @@ def load_rules(lang: str, preset: str | None = None) -> RuleSet:
             raise UserError(f"--rules {preset}: no such file")
         return _load(Path(preset), RuleSet)
     folder = data_dir("rules") / lang
-    if not re.fullmatch(r"[a-z][a-z0-9_-]*", lang) or not folder.is_dir():
-        known = [p.name for p in data_dir("rules").iterdir() if p.is_dir()]
+    if not re.fullmatch(r"[a-z][a-z0-9_-]*", lang) or not (folder / f"corpuskit-{lang}.yaml").is_file():
+        known = [p.parent.name for p in data_dir("rules").glob("*/corpuskit-*.yaml")]
         raise UserError(f"--lang {lang}: there are no rules for this language{suggest(lang, known)}")
     name = preset or f"corpuskit-{lang}"
     presets = {p.stem: p for p in folder.glob("*.yaml")}

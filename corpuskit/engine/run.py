@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from corpuskit.config import UserError
+from corpuskit.config import Failure, UserError
 from corpuskit.engine import store
 from corpuskit.engine.plan import Shard, shard_key
 from corpuskit.engine.progress import progress_bar
@@ -70,7 +70,7 @@ class Runner:
     tally: Tally = field(default_factory=Tally)
 
 
-class ShardsFailed(Exception):
+class ShardsFailed(Failure):
     """Some shards of a stage failed for good; `failures` holds name and error of each."""
 
     def __init__(self, stage: str, folder: Path, failures: list[dict[str, str]]) -> None:
@@ -238,7 +238,6 @@ def workspace_lock(workspace: Path) -> Iterator[None]:
     Raises:
         UserError: another corpuskit process is at work in this workspace.
     """
-    workspace.mkdir(parents=True, exist_ok=True)
     handle = os.open(workspace, os.O_RDONLY)
     try:
         try:

@@ -67,7 +67,7 @@ def _download() -> bytes:
         try:
             content = get()
         except (httpx.HTTPError, OSError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError) as error:
-            problems.append(f"{where}: {error or type(error).__name__}")
+            problems.append(f"{where}: {(str(error) or type(error).__name__).splitlines()[0]}")
             continue
         if hashlib.sha256(content).hexdigest() == SHA256:
             return content
@@ -106,6 +106,8 @@ def language_probability(texts: pa.Array, label: str, model_path: str) -> npt.ND
     heads = pc.replace_substring(pc.utf8_slice_codeunits(texts, 0, HEAD), "\n", " ").to_pylist()
     out = np.zeros(len(heads), np.float64)
     for row, head in enumerate(heads):
+        if not head.strip():
+            continue  # fastText has an opinion on the line end alone
         labels, probabilities = model.predict(head, k=3)
         for name, probability in zip(labels, probabilities, strict=True):
             if name == wanted:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from corpuskit.config import UserError
+from corpuskit.config import Failure, UserError
 from corpuskit.engine.plan import Input
 from corpuskit.engine.progress import progress_bar
 from corpuskit.engine.store import write_json
@@ -33,10 +33,10 @@ def local_path(url: str, folder: Path) -> Path:
         UserError: the URL's path would lead out of the folder.
     """
     parts = urlsplit(url)
-    path = (folder / parts.netloc / parts.path.lstrip("/")).resolve()
-    if not parts.netloc or not path.is_relative_to((folder / parts.netloc).resolve()):
+    steps = [step for step in parts.path.split("/") if step not in ("", ".")]
+    if parts.netloc in ("", ".", "..") or ".." in steps or not steps:
         raise UserError(f"{url}: not a usable URL")
-    return path
+    return folder.resolve().joinpath(parts.netloc, *steps)  # links inside the folder are the user's own
 
 
 def fetch_all(urls: Sequence[str], raw: Path, mirror: str | None) -> dict[str, Input]:
@@ -49,6 +49,7 @@ def fetch_all(urls: Sequence[str], raw: Path, mirror: str | None) -> dict[str, I
 
     Raises:
         UserError: a file is not there, or what came is not the file.
+        Failure: a host does not answer, or breaks off, time after time.
     """
     if mirror and not mirror.startswith(("http://", "https://")):
         if not Path(mirror).is_dir():
@@ -105,7 +106,8 @@ def _download(url: str, raw: Path, mirror: str | None) -> Input:
     def attempt() -> Input:
         digest, size = hashlib.sha256(), 0
         timeout = httpx.Timeout(60, connect=10)
-        with httpx.stream("GET", address, timeout=timeout, follow_redirects=True) as response:
+        plain = {"Accept-Encoding": "identity"}  # the file's own bytes, not compressed once more on the way
+        with httpx.stream("GET", address, headers=plain, timeout=timeout, follow_redirects=True) as response:
             if response.status_code in (401, 403, 404, 410):
                 raise UserError(
                     f"{address}: the server answers {response.status_code}; cut the sources with --source and --shards"
@@ -136,7 +138,8 @@ def _download(url: str, raw: Path, mirror: str | None) -> Input:
     try:
         return retrying(attempt)
     except httpx.HTTPError as error:
-        raise UserError(f"{address}: could not be fetched ({error or type(error).__name__})") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise Failure(f"{address}: could not be fetched ({reason})") from error
     finally:
         partial.unlink(missing_ok=True)
 

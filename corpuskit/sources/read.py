@@ -136,7 +136,7 @@ def _read_jsonl(source: Input, labels: dict[str, str], quarantine: Quarantine) -
             if not isinstance(text, str):
                 quarantine.add(source.name, number, f"no text in the field '{text_field}'", line)
                 continue
-            fields = {k: v for k, v in record.items() if k not in taken} if len(record) > 3 else None
+            fields = {k: v for k, v in record.items() if k not in taken}
             timestamp = _optional_str(record.get("timestamp"))
             yield Record(number, text, _optional_str(record.get(url_field)), timestamp, fields)
     except CutStream as error:
@@ -162,8 +162,11 @@ def split_cc100(path: str) -> Iterator[tuple[bytes | None, str | None]]:
             yield None, "a paragraph is longer than 64 MiB"
             continue
         if line.strip():
-            paragraphs.append(line)
             size += len(line)
+            if size > MAX_TEXT:
+                paragraphs = []  # too long to keep, and not to be held in memory either
+            else:
+                paragraphs.append(line)
             continue
         if size > MAX_TEXT:
             yield None, "a document is longer than 64 MiB"

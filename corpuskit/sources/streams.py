@@ -114,7 +114,11 @@ def read_chunks(path: str, start: int | None = None, stop: int | None = None) ->
                 yield data
                 continue
             while data:
-                active = active or factory()
+                if active is None:
+                    data = data.lstrip(b"\0")  # gzip and xz may be padded with zeros
+                    if not data:
+                        break
+                    active = factory()
                 try:
                     plain = active.decompress(data)
                 except _damage() as problem:
@@ -123,7 +127,7 @@ def read_chunks(path: str, start: int | None = None, stop: int | None = None) ->
                     yield plain
                 data = b""
                 if active.eof:
-                    data, active = active.unused_data.lstrip(b"\0"), None  # gzip may be padded with zeros
+                    data, active = active.unused_data, None
     if active is not None:
         raise CutStream("the compressed stream ends early")
 
@@ -145,7 +149,7 @@ def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
     for chunk in chunks:
         lines = chunk.split(b"\n")
         for line in lines[:-1]:
-            if too_long:
+            if too_long or carried + len(line) > MAX_LINE:
                 yield None
             elif carry:
                 carry.append(line)

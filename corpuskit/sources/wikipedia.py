@@ -26,6 +26,7 @@ _NAMESPACE = re.compile(rb"<ns>(-?\d+)</ns>")
 _ID = re.compile(rb"<id>(\d+)</id>")
 _TIMESTAMP = re.compile(rb"<timestamp>([^<]{1,40})</timestamp>")
 _TEXT = re.compile(rb"<text[^>]*>(.*?)</text>", re.DOTALL)
+_EMPTY_TEXT = re.compile(rb"<text[^>]*/>")
 _SITE = re.compile(r"([a-z_]+)wiki-")
 
 
@@ -86,7 +87,7 @@ def read_pages(
             skip(number, "a page without id or title", raw)
             continue
         if not text:
-            if b"<text" not in raw:
+            if not _EMPTY_TEXT.search(raw):
                 skip(number, "a page without text", raw)
             continue  # <text ... /> is an empty or deleted page
         try:
@@ -110,18 +111,26 @@ def _page_blocks(
     """The bytes between <page> and </page>, page by page."""
     pending = bytearray()
     searched = 0  # no </page> ends before this
+    overlong = False  # the page at hand was given up
     try:
         for chunk in read_chunks(path, start, stop):
             pending += chunk
             while (end := pending.find(b"</page>", searched)) >= 0:
                 begin = pending.rfind(b"<page>", 0, end)
+                if begin < 0 and not overlong:
+                    skip(-1, "a page without a beginning", bytes(pending[:800]))
+                if begin > 0 and (lost := pending.find(b"<page>", 0, begin)) >= 0:
+                    skip(-1, "a page without an end", bytes(pending[lost : lost + 800]))
+                overlong = False
                 if begin >= 0:
                     yield bytes(pending[begin + 6 : end])
                 del pending[: end + 7]
                 searched = 0
             searched = max(0, len(pending) - 6)
             if len(pending) > MAX_PAGE:
-                skip(-1, "a page is longer than 64 MiB", bytes(pending[:800]))
+                if not overlong:
+                    skip(-1, "a page is longer than 64 MiB", bytes(pending[:800]))
+                overlong = True
                 pending.clear()
                 searched = 0
     except CutStream as error:

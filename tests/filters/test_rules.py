@@ -87,7 +87,8 @@ def mixed(**parts: int) -> str:
 
 
 def char_run(length: int) -> str:
-    return prose(1500) + "とても寒" + "い" * length + "！" + prose(1400)
+    text = prose(3000)
+    return text[:1500] + "い" * length + text[1500:]
 
 
 def short_lines(short: int) -> str:
@@ -121,7 +122,7 @@ def same_gram(gram: str, count: int, chars: int) -> str:
 JA: dict[str, tuple[str, str]] = {
     "too_short": (prose(200), prose(199)),
     "garbled": (mixed(kanji=390, hiragana=580, mojibake=10), mixed(kanji=389, hiragana=580, mojibake=11)),
-    "not_japanese": (mixed(hiragana=150, latin=830), mixed(hiragana=149, latin=831)),
+    "not_japanese": (mixed(hiragana=100, latin=880), mixed(hiragana=99, latin=881)),
     "few_hiragana": (mixed(hiragana=120, kanji=880), mixed(hiragana=119, kanji=881)),
     "mostly_katakana": (mixed(katakana=650, hiragana=200, kanji=150), mixed(katakana=651, hiragana=200, kanji=149)),
     "mostly_symbols": (mixed(symbols=200, hiragana=400, kanji=380), mixed(symbols=201, hiragana=400, kanji=379)),
@@ -277,6 +278,9 @@ with client.connect(host="db.example.com", port=5432, timeout=3.0) as connection
 
 菜の花や月は東に日は西に　　蕪村
 夕暮れの広い野原を、ひと目で見渡すような句である。絵師でもあった蕪村らしい、色の美しい景色だ。
+
+やせ蛙負けるな一茶これにあり　　一茶
+蛙の争いを見て詠んだという。弱いものに声をかけるやさしさが、この人の句にはいつもある。
 """,
     "a column of katakana computing terms": """\
 クラウドサービスのアカウントにログインしたら、ダッシュボードの「プロジェクト」タブをクリックし、リポジトリのインポートを選びます。
@@ -308,10 +312,9 @@ def words(count: int, length: int = 5, stop: str = "the of") -> str:
 
 def mean_word(total: int) -> str:
     """50 words of `total` characters altogether; each line of ten ends without a mark, one line in five with one."""
-    sizes = [total // 50 + (at < total % 50) for at in range(50)]
+    sizes = [(total - 6) // 48 + (at < (total - 6) % 48) for at in range(48)]
     pick = random.Random(6)
-    made = ["".join(pick.choices("bcdfgklmnprstvz", k=size)) for size in sizes]
-    made[0], made[1] = "the" + made[0][3:], "and" + made[1][3:]
+    made = ["the", "and", *("".join(pick.choices("bcdfgklmnprstvz", k=size)) for size in sizes)]
     made[49] = made[49][:-1] + "."
     return "\n".join(" ".join(made[at : at + 10]) for at in range(0, 50, 10))
 
@@ -331,7 +334,7 @@ def endings(count: int, mark: str, other: str) -> str:
 def same_english(repeated: int, joint: str) -> str:
     pick = random.Random(7)
     made = [" ".join("".join(pick.choices("bcdfgklmnprstvz", k=4)) for _ in range(5)) + "." for _ in range(100 - repeated)]
-    made[0] = "the " + made[0][4:9] + " with" + made[0][14:]
+    made[0] = "that with" + made[0][9:]
     return joint.join(made + made[1 : 1 + repeated])
 
 
@@ -470,7 +473,7 @@ def test_a_bound_itself_passes() -> None:
 
 def test_bounds_compare_in_the_precision_signals_are_stored_in() -> None:
     rule = Rule(name="r", signal="a", max=0.1, source="own")
-    assert np.float32(0.1) > 0.1  # as float64 the stored value would lie beyond the bound
+    assert float(np.float32(0.1)) > 0.1  # as float64 the stored value would lie beyond the bound
     assert decide([[0.1, 0]], rule) == [KEPT]
 
 

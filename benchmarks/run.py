@@ -1,0 +1,390 @@
+"""Measure corpuskit's steps on real Japanese text and set them beside the numbers to reach: see README.md.
+
+    python benchmarks/run.py [--data DIR] [--step NAME ...] [--peers] [--json FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import bz2
+import functools
+import gc
+import html
+import json
+import platform
+import re
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from corpuskit import __version__, build, config
+from corpuskit.bins.format import TokenStream
+from corpuskit.bins.pack import pack_language
+from corpuskit.dedup.minhash import band_keys, matching_column
+from corpuskit.engine.plan import Input, Shard
+from corpuskit.engine.run import Runner, map_shards
+from corpuskit.engine.store import as_inputs
+from corpuskit.filters.language import find_model, language_probability
+from corpuskit.filters.signals import measure
+from corpuskit.mix.mixture import Mixture
+from corpuskit.mix.order import WindowOrder
+from corpuskit.privacy.detect import find, mask
+from corpuskit.sources.read import STAGE as READ
+from corpuskit.sources.read import Quarantine, read_documents
+from corpuskit.sources.streams import as_input
+from corpuskit.sources.wikipedia import read_pages
+from corpuskit.sources.wikitext import wikitext_to_text
+from corpuskit.text.normalize import normalize_column
+from corpuskit.text.shadow import shadow_column
+from corpuskit.tokenizer.train import train_tokenizer
+
+RUNS = 3
+WARM_UP_DOCUMENTS = 40
+VOCAB_SIZE = 32000
+GENRES = ("ja_literature", "ja_law", "ja_tech")
+MC4 = "huggingface.co/datasets/allenai/c4/resolve/*/multilingual/c4-ja.tfrecord-*.json.gz"
+WIKIPEDIA = "dumps.wikimedia.org/jawiki/*/jawiki-*-pages-articles-multistream.xml.bz2"
+PIPELINE = config.load_pipeline("ja")
+
+
+@dataclass
+class Sets:
+    """Named sets of JSON-lines files, and what the steps need of them, made on first use and kept."""
+
+    files: dict[str, list[Path]]
+    work: Path
+    tokenizer: Callable[[], Input]
+    dump: Path | None = None
+    _texts: dict[str, list[pa.Array]] = field(default_factory=dict)
+
+    def shards(self, name: str) -> list[Shard]:
+        """The files as `--input` takes them."""
+        return build.foreign_shards([str(p) for p in self.files[name]], "ja", "text", "url")
+
+    def texts(self, name: str) -> list[pa.Array]:
+        """The text columns, in memory."""
+        if name not in self._texts:
+            batches = (b for s in self.shards(name) for b in read_documents(s, Quarantine(self.work)))
+            self._texts[name] = [b.column("text") for b in batches]
+        return self._texts[name]
+
+    def documents(self, name: str) -> list[Shard]:
+        """The set as documents files, which is what a step finds inside a workspace."""
+        out = self.work / "documents" / name
+        receipts = map_shards(READ, self.shards(name), out=out, params={}, runner=here())
+        return [
+            Shard(r.shard, tuple(as_inputs(out, [r], "kept", self.work)), {"source": "input", "priority": "0"})
+            for r in receipts
+        ]
+
+    def mb(self, name: str) -> float:
+        """10^6 bytes of UTF-8 text."""
+        return sum(pc.sum(pc.binary_length(t)).as_py() for t in self.texts(name)) / 1e6
+
+
+@dataclass
+class Case:
+    """One line of the table: what is run, on how much, and the design's number where it has one."""
+
+    step: str
+    data: str
+    amount: float
+    target: float | None
+    run: Callable[[], Any]
+    unit: str = "MB/s"
+
+
+def here() -> Runner:
+    """A runner in this process, so that its CPU clock sees all the work."""
+    return Runner("local", workers=1, retries=0)
+
+
+def on_texts(step: str, sets: Sets, target: float | None, function: Callable[[pa.Array], Any]) -> Iterator[Case]:
+    """A step in memory, column by column."""
+    for name in sets.files:
+
+        def run(texts: list[pa.Array]) -> None:
+            for column in texts:
+                function(column)
+
+        yield Case(step, name, sets.mb(name), target, functools.partial(run, sets.texts(name)))
+
+
+def on_files(step: str, sets: Sets, target: float | None, function: Callable[[str, Path], Any]) -> Iterator[Case]:
+    """A step from files to files; `function` gets the name of the set and an empty folder."""
+    for name in sets.files:
+
+        def run(name: str) -> None:
+            out = sets.work / "out"
+            shutil.rmtree(out, ignore_errors=True)
+            function(name, out)
+
+        yield Case(step, name, sets.mb(name), target, functools.partial(run, name))
+
+
+def read(sets: Sets) -> Iterator[Case]:
+    def run(name: str, out: Path) -> None:
+        for shard in sets.shards(name):
+            for _ in read_documents(shard, Quarantine(out)):
+                pass
+
+    yield from on_files("read", sets, 300, run)
+
+
+def normalise(sets: Sets) -> Iterator[Case]:
+    yield from on_texts("normalise", sets, None, lambda texts: normalize_column(texts, PIPELINE.normalize))
+
+
+def shadow(sets: Sets) -> Iterator[Case]:
+    yield from on_texts("shadow", sets, None, shadow_column)
+
+
+def signals(sets: Sets) -> Iterator[Case]:
+    yield from on_texts("signals", sets, 40, lambda texts: measure(shadow_column(texts)))
+
+
+def language(sets: Sets) -> Iterator[Case]:
+    model = find_model().path
+    yield from on_texts("language", sets, 30, lambda texts: language_probability(texts, "ja", model))
+
+
+def _clean(step: str, sets: Sets, target: float, label: str | None) -> Iterator[Case]:
+    whole = config.load_rules("ja", PIPELINE.rules)
+    kept = tuple(r for r in whole.rules if label or r.signal != "language_probability")
+    rules = whole.model_copy(update={"rules": kept})
+
+    def run(name: str, out: Path) -> None:
+        shards = sets.shards(name)
+        build.clean(shards, out=out, runner=here(), rules=rules, normalize=PIPELINE.normalize, language=label)
+
+    yield from on_files(step, sets, target, run)
+
+
+def clean(sets: Sets) -> Iterator[Case]:
+    yield from _clean("clean", sets, 10, PIPELINE.language_id)
+
+
+def clean_heuristics(sets: Sets) -> Iterator[Case]:
+    yield from _clean("clean-heuristics", sets, 15, None)
+
+
+def pii(sets: Sets) -> Iterator[Case]:
+    yield from on_texts("pii", sets, 100, lambda texts: mask(texts, find(texts, PIPELINE.privacy)))
+
+
+def scrub(sets: Sets) -> Iterator[Case]:
+    documents = {name: sets.documents(name) for name in sets.files}
+
+    def run(name: str, out: Path) -> None:
+        build.scrub(documents[name], out=out, types=PIPELINE.privacy, runner=here())
+
+    yield from on_files("scrub", sets, 100, run)
+
+
+def minhash_112(sets: Sets) -> Iterator[Case]:
+    shape = PIPELINE.dedup.model_copy(update={"bands": 14, "rows_per_band": 8})
+    yield from on_texts("minhash-112", sets, 60, lambda texts: band_keys(matching_column(texts), shape))
+
+
+def minhash_9000(sets: Sets) -> Iterator[Case]:
+    shape = PIPELINE.dedup.model_copy(update={"bands": 450, "rows_per_band": 20})
+    yield from on_texts("minhash-9000", sets, 10, lambda texts: band_keys(matching_column(texts), shape))
+
+
+def dedup(sets: Sets) -> Iterator[Case]:
+    yield from on_files("dedup", sets, 25, lambda name, out: _dedup(sets.shards(name), out))
+
+
+def _dedup(shards: list[Shard], out: Path) -> None:
+    build.dedup_files(shards, "ja", out=out, runner=here())
+
+
+def dedup_workspace(sets: Sets) -> Iterator[Case]:
+    documents = {name: sets.documents(name) for name in sets.files}
+
+    def run(name: str, out: Path) -> None:
+        build.deduplicate(documents[name], out=out, root=sets.work, params=PIPELINE.dedup, runner=here())
+
+    # signatures are recorded relative to the workspace, so the output folder has to lie in it
+    yield from on_files("dedup-workspace", sets, 25, run)
+
+
+def pack(sets: Sets) -> Iterator[Case]:
+    documents = {name: sets.documents(name) for name in sets.files}
+
+    def run(name: str, out: Path) -> None:
+        pack_language("ja", documents[name], sets.tokenizer(), out=out, runner=here())
+
+    yield from on_files("pack", sets, 18, run)
+
+
+def locate(sets: Sets) -> Iterator[Case]:
+    tokens = {"code": 10**11, "en": 10**12, "ja": 2 * 10**12}
+    streams = tuple(TokenStream(lang, n, {"shards": []}, (), np.array([0, n])) for lang, n in tokens.items())
+    shares = {"ja": 0.57, "en": 0.31, "code": 0.12}
+    order = WindowOrder.build(Mixture(asked=shares, shares=shares), streams, 4096)
+    positions = np.random.default_rng(0).integers(0, order.num_windows, 1_000_000)
+    yield Case("locate", "3 languages", 1e6, 1e6, lambda: order.locate(positions), "locates/s")
+
+
+def wikitext(sets: Sets) -> Iterator[Case]:
+    if sets.dump is None:
+        return
+    dump = bz2.decompress(sets.dump.read_bytes()).decode()
+    pages = [html.unescape(t) for t in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.DOTALL)]
+    size = sum(len(p.encode()) for p in pages) / 1e6
+    yield Case("wikitext", "jawiki, in memory", size, None, lambda: [wikitext_to_text(p) for p in pages])
+
+    def pages_of_dump() -> list[Any]:
+        site = sets.dump.name
+        return list(read_pages(str(sets.dump), None, None, site=site, skip=lambda page, error, excerpt: None))
+
+    size = sum(len(p.text.encode()) for p in pages_of_dump()) / 1e6
+    yield Case("wikitext", "jawiki dump, text out", size, None, pages_of_dump)
+
+
+STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
+    "read": read,
+    "normalise": normalise,
+    "shadow": shadow,
+    "signals": signals,
+    "language": language,
+    "clean": clean,
+    "clean-heuristics": clean_heuristics,
+    "pii": pii,
+    "scrub": scrub,
+    "minhash-112": minhash_112,
+    "minhash-9000": minhash_9000,
+    "dedup": dedup,
+    "dedup-workspace": dedup_workspace,
+    "pack": pack,
+    "locate": locate,
+    "wikitext": wikitext,
+}
+
+
+def find_sets(data: Path, work: Path) -> Sets:
+    """The file sets of a data folder; one that is missing is left out with a line that says so."""
+    files = {"mc4": sorted(data.glob(MC4))}
+    files["mc4-0"] = files["mc4"][:1]
+    files |= {genre: sorted(data.glob(f"bench/{genre}.jsonl.zst")) for genre in GENRES}
+    for name in [name for name, found in files.items() if not found]:
+        print(f"skipped: no {name} in {data}", file=sys.stderr)
+        del files[name]
+
+    @functools.cache
+    def tokenizer() -> Input:
+        documents = [s.inputs[0] for s in sets.documents(next(iter(files)))]
+        out = work / "tokenizer"
+        receipt = train_tokenizer({"ja": documents}, {"ja": 1.0}, out=out, vocab_size=VOCAB_SIZE, runner=here())
+        return as_input(str(out / next(o.path for o in receipt.outputs if o.path.endswith(".model"))))
+
+    sets = Sets(files, work, tokenizer, next(iter(sorted(data.glob(WIKIPEDIA))), None))
+    return sets
+
+
+def small(sets: Sets) -> Sets:
+    """A few documents of the first set: a step runs on them once before it is measured."""
+    path = sets.work / "warm-up.jsonl"
+    texts = [t for column in sets.texts(next(iter(sets.files))) for t in column[:WARM_UP_DOCUMENTS].to_pylist()]
+    lines = (json.dumps({"text": t}, ensure_ascii=False) + "\n" for t in texts[:WARM_UP_DOCUMENTS])
+    path.write_text("".join(lines), encoding="utf-8")
+    return Sets({"warm-up": [path]}, sets.work, sets.tokenizer)
+
+
+def cpu_seconds(run: Callable[[], Any]) -> float:
+    """CPU seconds of this process, all its threads, user and system."""
+    gc.collect()
+    before = time.process_time()
+    run()
+    return time.process_time() - before
+
+
+def run_steps(names: list[str], sets: Sets) -> list[dict[str, Any]]:
+    """Measure the named steps and print a line each."""
+    rows = []
+    print(f"{'step':17} {'data':22} {'amount':>10} {'CPU s':>7} {'rate':>12}   {'to reach':>8} {'ratio':>6}")
+    warm_up = small(sets)
+    for name in names:
+        for case in STEPS[name](warm_up):  # imports, compiled kernels, models
+            case.run()
+        for case in STEPS[name](sets):
+            seconds = [cpu_seconds(case.run) for _ in range(RUNS)]
+            rate = case.amount / statistics.median(seconds)
+            row = {
+                "step": case.step,
+                "data": case.data,
+                "amount": round(case.amount, 3),
+                "unit": case.unit,
+                "cpu_seconds": [round(s, 3) for s in seconds],
+                "rate": rate,
+                "target": case.target,
+            }
+            rows.append(row)
+            print(_line(row), flush=True)
+    return rows
+
+
+def _line(row: dict[str, Any]) -> str:
+    target = f"{row['target']:>8,.0f} {row['rate'] / row['target']:>6.2f}" if row["target"] else ""
+    rate = f"{row['rate']:,.0f}" if row["rate"] >= 1000 else f"{row['rate']:.1f}"
+    unit = "/s" if row["unit"] == "locates/s" else ""
+    seconds = statistics.median(row["cpu_seconds"])
+    return f"{row['step']:17} {row['data']:22} {row['amount']:>10,.1f} {seconds:>7.2f} {rate:>12}{unit:2} {target}"
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    info = Path("/proc/cpuinfo")
+    models = re.findall(r"^model name\s*: (.*)$", info.read_text(), re.MULTILINE) if info.is_file() else []
+    return {
+        "corpuskit": __version__,
+        "python": platform.python_version(),
+        "cpu": models[0] if models else platform.machine(),
+        "runs": RUNS,
+    }
+
+
+def main() -> int:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    default = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
+    parser.add_argument("--data", type=Path, default=default, help="folder with the texts (default: ../shared/data)")
+    parser.add_argument("--step", nargs="+", choices=list(STEPS), default=list(STEPS), metavar="NAME", help="only these")
+    parser.add_argument("--peers", action="store_true", help="measure other tools as well, on the mC4 files")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
+    args = parser.parse_args()
+    if not args.data.is_dir():
+        print(f"skipped: there is no folder {args.data}; give the texts with --data DIR", file=sys.stderr)
+        return 0
+    about = machine()
+    print(f"corpuskit {about['corpuskit']}, Python {about['python']}, {about['cpu']}; MB/s of one core's CPU time")
+    with tempfile.TemporaryDirectory(prefix="corpuskit-bench-") as folder:
+        sets = find_sets(args.data, Path(folder))
+        if not sets.files:
+            return 0
+        rows = run_steps(args.step, sets)
+        peers = []
+        if args.peers:
+            from peers import run_peers
+
+            peers = run_peers(sets.files, sets.tokenizer().path, Path(folder), rows)
+    if args.json:
+        args.json.write_text(json.dumps({"machine": about, "steps": rows, "peers": peers}, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The clean stage on small files: every record comes out exactly once, with its reason, and nothing else changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from corpuskit.config import Rule
+from corpuskit.engine.plan import Input, Shard
+from corpuskit.engine.run import Runner, map_shards
+from corpuskit.filters import clean as clean_module
+from corpuskit.filters.clean import STAGE, signal_names
+from corpuskit.filters.signals import SIGNALS
+from corpuskit.schema import DOCUMENT, QUARANTINED, REMOVED, document_id
+from corpuskit.sources.streams import as_input
+
+RULES = [
+    Rule(name="too_short", signal="num_chars", min=5, source="test"),
+    Rule(name="not_japanese", signal="japanese_per_char", min=0.5, source="test"),
+]
+
+
+def run_clean(
+    tmp_path: Path, lines: list[Any], *, normalize: str = "ja-safe", rules: list[Rule] = RULES, name: str = "out"
+) -> tuple[dict[str, Any], Path]:
+    """Clean one jsonl file; strings of `lines` are written as they are, other values as JSON."""
+    source = tmp_path / "in.jsonl"
+    source.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
+    shard = Shard("s", (as_input(str(source)),), {"reader": "jsonl", "source": "web", "lang": "ja"})
+    params = {"normalize": normalize, "language": None, "rules": [r.model_dump() for r in rules]}
+    out = tmp_path / name
+    [receipt] = map_shards(STAGE, [shard], out=out, params=params, runner=Runner(executor="local"))
+    return receipt.counts, out
+
+
+def rows(out: Path, kind: str) -> list[dict[str, Any]]:
+    return pq.read_table(out / kind / "s.parquet").to_pylist()
+
+
+LINES = [
+    {"text": "ｶﾞｯｺｳへ行く。", "url": "https://a.example/1", "timestamp": "2020-01-01T00:00:00Z", "likes": 3},
+    {"text": "短い"},
+    {"text": "This is English."},
+    "{broken",
+    {"text": "ab"},
+    {"no": "text"},
+    {"text": "五文字です"},
+]
+
+
+def test_in_is_kept_and_dropped_and_quarantined(tmp_path: Path) -> None:
+    counts, out = run_clean(tmp_path, LINES)
+    assert counts["in"] == len(LINES) == counts["kept"] + sum(counts["dropped"].values()) + counts["quarantined"]
+    assert (counts["kept"], counts["dropped"], counts["quarantined"]) == (2, {"too_short": 2, "not_japanese": 1}, 2)
+    numbers = [json.loads(r["meta"])["record"] for kind in ("kept", "removed") for r in rows(out, kind)]
+    numbers += [r["record"] for r in rows(out, "quarantined")]
+    assert sorted(numbers) == list(range(len(LINES)))
+
+
+def test_a_rule_counts_what_it_drops_first_and_what_it_fails_at_all(tmp_path: Path) -> None:
+    counts, _ = run_clean(tmp_path, LINES)
+    assert counts["dropped"] == {"too_short": 2, "not_japanese": 1}
+    assert counts["failing"] == {"too_short": 2, "not_japanese": 2}  # "ab" is short and not Japanese
+
+
+def test_kept_documents_are_normalised_and_keep_what_else_they_had(tmp_path: Path) -> None:
+    _, out = run_clean(tmp_path, LINES)
+    first = rows(out, "kept")[0]
+    assert json.loads(first.pop("meta")) == {"file": "in.jsonl", "record": 0, "fields": {"likes": 3}}
+    assert first == {
+        "id": document_id("web", "in.jsonl", 0),
+        "text": "ガッコウへ行く。",
+        "url": "https://a.example/1",
+        "source": "web",
+        "lang": "ja",
+        "timestamp": "2020-01-01T00:00:00Z",
+    }
+
+
+def test_removed_documents_say_by_which_rule_and_at_which_value(tmp_path: Path) -> None:
+    _, out = run_clean(tmp_path, LINES)
+    reasons = [(r["text"], r["step"], r["rule"], r["value"]) for r in rows(out, "removed")]
+    assert reasons == [
+        ("短い", "clean", "too_short", 2.0),
+        ("This is English.", "clean", "not_japanese", 0.0),
+        ("ab", "clean", "too_short", 2.0),
+    ]
+
+
+def test_signals_stand_in_reading_order_with_the_verdict(tmp_path: Path) -> None:
+    _, out = run_clean(tmp_path, LINES)
+    signals = rows(out, "signals")
+    assert [s["id"] for s in signals] == [document_id("web", "in.jsonl", n) for n in (0, 1, 2, 4, 6)]
+    assert [s["rule"] for s in signals] == [None, "too_short", "not_japanese", "too_short", None]
+    assert [s["num_chars"] for s in signals] == [8, 2, 14, 2, 5]
+    assert list(signals[0]) == ["id", *SIGNALS, "rule"]
+
+
+def test_files_have_the_schemas_that_later_steps_read(tmp_path: Path) -> None:
+    _, out = run_clean(tmp_path, LINES)
+    for kind, schema in (("kept", DOCUMENT), ("removed", REMOVED), ("quarantined", QUARANTINED)):
+        assert pq.read_schema(out / kind / "s.parquet").equals(schema)
+
+
+def test_sizes_are_counted_before_and_after(tmp_path: Path) -> None:
+    counts, _ = run_clean(tmp_path, [{"text": "五文字です"}, {"text": "ｶﾞｯｺｳです"}, {"text": "x"}])
+    assert (counts["chars_in"], counts["bytes_in"]) == (5 + 7 + 1, 15 + 21 + 1)
+    assert (counts["chars_kept"], counts["bytes_kept"]) == (5 + 6, 15 + 18)
+
+
+def test_without_bad_records_there_is_no_quarantine_and_without_records_there_are_empty_files(tmp_path: Path) -> None:
+    counts, out = run_clean(tmp_path, [])
+    assert (counts["in"], counts["kept"], counts["quarantined"]) == (0, 0, 0)
+    assert not (out / "quarantined").exists()
+    assert [rows(out, kind) for kind in ("kept", "removed", "signals")] == [[], [], []]
+
+
+def test_profile_none_keeps_the_text_byte_for_byte(tmp_path: Path) -> None:
+    text = "ｶﾞｯｺｳへ\r\n行く\u200b。"
+    _, out = run_clean(tmp_path, [{"text": text}], normalize="none")
+    assert [r["text"] for r in rows(out, "kept")] == [text]
+
+
+def test_without_rules_everything_is_kept(tmp_path: Path) -> None:
+    counts, _ = run_clean(tmp_path, LINES, rules=[])
+    assert (counts["kept"], counts["quarantined"], counts["dropped"]) == (5, 2, {})
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    outs = [run_clean(tmp_path, LINES * 50, name=name)[1] for name in ("one", "two")]
+    files = [{p.relative_to(o): p.read_bytes() for p in o.rglob("*") if p.is_file()} for o in outs]
+    assert len(files[0]) == 5 and files[0] == files[1]
+
+
+def test_batches_change_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run_clean(tmp_path, LINES * 5, name="whole")
+    monkeypatch.setattr("corpuskit.sources.read.BATCH_ROWS", 3)
+    small = run_clean(tmp_path, LINES * 5, name="small")
+    assert whole[0] == small[0]
+    for kind in ("kept", "removed", "signals", "quarantined"):
+        assert rows(whole[1], kind) == rows(small[1], kind)
+
+
+def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
+    import fasttext
+
+    (tmp_path / "train.txt").write_text("__label__ja 今日 は 天気\n__label__en the weather is\n" * 50, encoding="utf-8")
+    model = fasttext.train_supervised(
+        str(tmp_path / "train.txt"), dim=4, epoch=20, minn=1, maxn=2, bucket=500, thread=1, verbose=0
+    )
+    model.save_model(str(tmp_path / "lid.bin"))
+    (tmp_path / "in.jsonl").write_text('{"text": "今日 は 天気"}\n{"text": "the weather is"}\n', encoding="utf-8")
+    language_model = Input(str(tmp_path / "lid.bin"), "lid", "0" * 64, 1)
+    labels = {"reader": "jsonl", "source": "web", "lang": "ja"}
+    shard = Shard("s", (as_input(str(tmp_path / "in.jsonl")), language_model), labels)
+    rule = Rule(name="wrong_language", signal="language_probability", min=0.5, source="test")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    params = {"normalize": "ja-safe", "language": "ja", "rules": [rule.model_dump()]}
+    counts = clean_module.clean(shard, scratch, params)
+    assert (counts["kept"], counts["dropped"]) == (1, {"wrong_language": 1})
+    [removed] = pq.read_table(scratch / "removed.parquet").to_pylist()
+    assert (removed["text"], removed["rule"]) == ("the weather is", "wrong_language")
+    assert removed["value"] < 0.5
+    assert pq.read_schema(scratch / "signals.parquet").names == ["id", *signal_names("ja"), "rule"]
