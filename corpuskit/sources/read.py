@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -18,51 +18,12 @@ from corpuskit.config import UserError
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import BATCH_BYTES, BATCH_ROWS, TableWriter, read_batches
-from corpuskit.schema import DOCUMENT, QUARANTINED, add_sizes, document_id
+from corpuskit.schema import DOCUMENT, add_sizes, document_id
+from corpuskit.sources.record import Quarantine, Record
 from corpuskit.sources.streams import CutStream, open_bytes, read_chunks, split_lines
 from corpuskit.sources.wikipedia import read_pages
 
 MAX_TEXT = 64 << 20  # a document longer than this is quarantined
-
-
-class Record(NamedTuple):
-    """One upstream record, before it becomes a document."""
-
-    number: int  # position in the upstream file, or the page id of a Wikipedia page
-    text: str
-    url: str | None = None
-    timestamp: str | None = None
-    fields: dict[str, Any] | None = None  # whatever else the input had
-
-
-class Quarantine:
-    """Records that could not be used, written to `quarantined.parquet` as soon as there is one."""
-
-    def __init__(self, folder: Path) -> None:
-        self.count = 0
-        self._path = folder / "quarantined.parquet"
-        self._rows: list[dict[str, Any]] = []
-        self._writer: TableWriter | None = None
-
-    def add(self, file: str, record: int, error: str, excerpt: bytes | str = b"") -> None:
-        """Note one unusable record."""
-        self.count += 1
-        shown = excerpt[:800].decode("utf-8", "replace") if isinstance(excerpt, bytes) else excerpt
-        self._rows.append({"file": file, "record": record, "error": error[:500], "excerpt": shown[:200]})
-        if len(self._rows) == BATCH_ROWS:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._rows:
-            self._writer = self._writer or TableWriter(self._path, QUARANTINED)
-            self._writer.write(pa.RecordBatch.from_pylist(self._rows, QUARANTINED))
-            self._rows = []
-
-    def close(self) -> None:
-        """Write what is left."""
-        self._flush()
-        if self._writer:
-            self._writer.__exit__(None, None, None)
 
 
 def read_documents(shard: Shard, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
