@@ -20,7 +20,8 @@ from corpuskit.filters.language import language_probability
 from corpuskit.filters.rules import KEPT, failing, verdicts
 from corpuskit.filters.signals import SIGNALS, measure
 from corpuskit.schema import DOCUMENT, REMOVED, add_sizes
-from corpuskit.sources.read import Quarantine, read_documents
+from corpuskit.sources.read import read_documents
+from corpuskit.sources.record import Quarantine
 from corpuskit.text.normalize import normalize_column
 from corpuskit.text.shadow import shadow_column
 
