@@ -245,7 +245,7 @@ def wikitext(sets: Sets) -> Iterator[Case]:
     dump = bz2.decompress(sets.dump.read_bytes()).decode()
     pages = [html.unescape(t) for t in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.DOTALL)]
     size = sum(len(p.encode()) for p in pages) / 1e6
-    yield Case("wikitext", "jawiki, in memory", size, None, lambda: [wikitext_to_text(p) for p in pages])
+    yield Case("wikitext", "jawiki, in memory", size, 15, lambda: [wikitext_to_text(p) for p in pages])
 
     def pages_of_dump() -> list[Any]:
         site = sets.dump.name

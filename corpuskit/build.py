@@ -71,6 +71,12 @@ class Workspace:
 def resolve_sources(pipeline: Pipeline, profile: Profile, only: Sequence[str], shards: str | None) -> list[Source]:
     """The sources of a profile, cut to the named ones, and numbered files cut to a range.
 
+    Args:
+        pipeline: for errors.
+        profile: whose sources.
+        only: names of sources; none for all.
+        shards: a range; 'all'; or None for what the source itself takes first.
+
     Raises:
         UserError: an unknown source, or a range that leaves the source's own.
     """
@@ -79,34 +85,38 @@ def resolve_sources(pipeline: Pipeline, profile: Profile, only: Sequence[str], s
         if name not in known:
             raise UserError(f"--source {name}: pipeline {pipeline.lang} has no such source{suggest(name, known)}")
     chosen = [s for s in profile.sources if not only or s.name in only]
-    if shards is None:
+    if shards == "all":
         return chosen
-    wanted = config.parse_range(shards, "--shards")
-    numbered = [s for s in chosen if s.shards]
-    if not numbered:
+    if shards is None:
+        return [s.cut(s.first_shards, "first_shards") if s.first_shards else s for s in chosen]
+    config.parse_range(shards, "--shards")
+    if not any(s.shards for s in chosen):
         raise UserError(f"--shards {shards}: none of these sources has numbered files")
-    out = []
-    for source in chosen:
-        if source.shards:
-            full = source.shard_numbers()
-            if wanted.start < full.start or wanted.stop > full.stop:
-                raise UserError(f"--shards {shards}: source {source.name} has the shards {source.shards}")
-            source = source.model_copy(update={"shards": shards, "bytes": source.bytes * len(wanted) // len(full)})
-        out.append(source)
-    return out
+    return [s.cut(shards, "--shards") if s.shards else s for s in chosen]
+
+
+def source_files(source: Source) -> list[str]:
+    """Every upstream file of a source, those beside its data included."""
+    return [*source.urls(), *((source.index,) if source.index else ())]
 
 
 def fetch_sources(space: Workspace, sources: Sequence[Source], mirror: str | None) -> dict[str, Input]:
     """Fetch every file of the sources; returns them by URL."""
     from corpuskit.sources.fetch import fetch_all
 
-    urls = [url for s in sources for url in (*s.urls(), *((s.index,) if s.index else ()))]
-    folder = str(config.sample_dir()) if mirror == "sample" else mirror
-    return fetch_all(urls, space.root / "raw", folder)
+    urls = [url for s in sources for url in source_files(s)]
+    return fetch_all(urls, space.root / "raw", mirror_folder(mirror), expected=sum(s.bytes for s in sources))
+
+
+def mirror_folder(mirror: str | None) -> str | None:
+    """A mirror as the downloader takes it: 'sample' is the one in the package."""
+    return str(config.sample_dir()) if mirror == "sample" else mirror
 
 
 def plan_clean(space: Workspace, lang: str, sources: Sequence[Source], files: dict[str, Input]) -> list[Shard]:
-    """The shards of `clean`: a numbered file each, ranges of a multistream dump, or parts of a stream."""
+    """The shards of `clean`: a file each, ranges of a multistream dump or of a large file, or parts of a stream."""
+    from corpuskit.sources.fields import from_config
+    from corpuskit.sources.partition import partition
     from corpuskit.sources.split import STAGE as SPLIT
     from corpuskit.sources.wikipedia import plan_ranges
 
@@ -114,20 +124,18 @@ def plan_clean(space: Workspace, lang: str, sources: Sequence[Source], files: di
     streams: list[Shard] = []
     for source in sources:
         labels = {"source": source.name, "lang": lang, "reader": source.reader}
-        if source.reader == "wikipedia":
-            assert source.index is not None
+        if source.reader == "wikipedia" and source.index is not None:
             ranges = plan_ranges(files[source.url], files[source.index].path)
             labels["file"] = source.url
             shards += [Shard(f"{source.name}-{n:05d}", (part,), labels) for n, part in enumerate(ranges)]
         elif source.reader == "cc100":
             streams.append(Shard(source.name, (files[source.url],), {"source": source.name}))
         else:
-            labels |= {"text_field": source.text_field, "url_field": source.url_field}
-            numbers = source.shard_numbers() or range(1)
-            shards += [
-                Shard(f"{source.name}-{n:05d}", (files[url],), labels)
-                for n, url in zip(numbers, source.urls(), strict=True)
-            ]
+            labels |= from_config(source.fields).labels()
+            for n, url in zip(source.shard_numbers() or range(1), source.urls(), strict=True):
+                parts = partition(source.reader, files[url])
+                names = part_names(f"{source.name}-{n:05d}", len(parts))
+                shards += [Shard(name, (part,), labels) for name, part in zip(names, parts, strict=True)]
     folder = space.root / "split" / lang
     if streams or folder.is_dir():
         receipts = map_shards(SPLIT, streams, out=folder, params={}, runner=space.runner)
@@ -138,6 +146,11 @@ def plan_clean(space: Workspace, lang: str, sources: Sequence[Source], files: di
             parts = as_inputs(folder, [receipt], "parts", space.root)
             shards += [Shard(f"{name}-{n:05d}", (part,), labels) for n, part in enumerate(parts)]
     return shards
+
+
+def part_names(name: str, parts: int) -> list[str]:
+    """The shard names of a file: its own, or numbered ones where it is split."""
+    return [name] if parts == 1 else [f"{name}-{n:05d}" for n in range(parts)]
 
 
 def clean(
@@ -208,8 +221,68 @@ def plan_corpus(
     for other in chosen.also:
         along = config.load_pipeline(other)
         along_profile = along.profile(profile)
-        requests.append(CorpusRequest(along, profile, along_profile, along_profile.sources, mirror, lid_model))
+        along_sources = resolve_sources(along, along_profile, (), "all" if shards == "all" else None)
+        requests.append(CorpusRequest(along, profile, along_profile, along_sources, mirror, lid_model))
     return requests
+
+
+def part_notes(requests: Sequence[CorpusRequest]) -> list[str]:
+    """A line for every source of which a first part is taken, since nothing else was asked for."""
+    whole = {(r.pipeline.lang, s.name): s for r in requests for s in r.profile.sources}
+    return [
+        f"{s.name} ({r.pipeline.lang}): only shards {s.shards} of {full.shards}; --shards all takes everything, "
+        f"{full.bytes / 1e9:,.0f} GB"
+        for r in requests
+        for s in r.sources
+        if (full := whole[r.pipeline.lang, s.name]).first_shards and s.shards == full.first_shards != full.shards
+    ]
+
+
+def describe_download(root: Path, requests: Sequence[CorpusRequest]) -> dict[str, Any]:
+    """What --dry-run says about a download: files, bytes (0: not known before fetching) and disk need.
+
+    Nobody is asked: bytes are those the pipeline states, and what is here already is not needed again.
+    """
+    from corpuskit.sources.fetch import bytes_here
+
+    need = 0
+    entries: list[dict[str, Any]] = []
+    languages: dict[str, Any] = {}
+    for request in requests:
+        mirror = mirror_folder(request.mirror or request.profile.mirror)
+        in_place = bool(mirror) and "://" not in str(mirror)
+        sources: list[dict[str, Any]] = []
+        for source in request.sources:
+            urls = source_files(source)
+            files, size = bytes_here(urls, root / "raw", mirror)
+            total = size if in_place else source.bytes
+            need += 0 if in_place or files == len(urls) else max(0, total - size)
+            entry = {"name": source.name, "files": len(urls), "bytes": total, "files_here": files, "bytes_here": size}
+            sources.append(entry | {"first": urls[0], "last": urls[-1]})
+        languages[request.pipeline.lang] = {"mirror": request.mirror or request.profile.mirror, "sources": sources}
+        entries += sources
+    there = next(p for p in (root.resolve(), *root.resolve().parents) if p.exists())
+    return {
+        "profile": requests[0].profile_name,
+        "files": sum(entry["files"] for entry in entries),
+        "bytes": sum(entry["bytes"] for entry in entries),
+        "disk_need_bytes": need,
+        "disk_free_bytes": shutil.disk_usage(there).free,
+        "notes": part_notes(requests),
+        "languages": languages,
+    }
+
+
+def check_sources(root: Path, requests: Sequence[CorpusRequest]) -> dict[str, int]:
+    """Compare what was fetched with its records and with upstream; see corpuskit/sources/fetch.py."""
+    from corpuskit.sources.fetch import check_all
+
+    counts: dict[str, int] = {}
+    for request in requests:
+        urls = [url for s in request.sources for url in source_files(s)]
+        found = check_all(urls, root / "raw", mirror_folder(request.mirror or request.profile.mirror))
+        counts = {key: counts.get(key, 0) + value for key, value in found.items()}
+    return counts
 
 
 def describe(requests: Sequence[CorpusRequest]) -> dict[str, Any]:
@@ -218,7 +291,8 @@ def describe(requests: Sequence[CorpusRequest]) -> dict[str, Any]:
     return {
         "profile": first.profile_name,
         "steps": ["download", "clean", "dedup", "scrub", "tokenizer", "pack", "report"],
-        "disk_bytes": sum(r.profile.disk_bytes for r in requests),
+        "disk_bytes": sum(_disk_bytes(r) for r in requests),
+        "notes": part_notes(requests),
         "languages": {
             r.pipeline.lang: {
                 "rules": r.pipeline.rules,
@@ -230,6 +304,13 @@ def describe(requests: Sequence[CorpusRequest]) -> dict[str, Any]:
             for r in requests
         },
     }
+
+
+def _disk_bytes(request: CorpusRequest) -> int:
+    """What a build needs on disk at most, roughly: the profile's figure, or the share of it for a part of the bytes."""
+    whole = sum(s.bytes for s in request.profile.sources)
+    part = sum(s.bytes for s in request.sources)
+    return request.profile.disk_bytes * part // whole if whole else request.profile.disk_bytes
 
 
 def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str, Any]:
@@ -287,9 +368,11 @@ def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: d
     if first.profile_name == "sample" and "full" in first.pipeline.profiles:
         full = first.pipeline.profiles["full"]
         lang, size = first.pipeline.lang, sum(s.bytes for s in full.sources)
+        part = sum(s.bytes for s in resolve_sources(first.pipeline, full, (), None))
         lines += [
             f"This was the bundled sample. The real thing: make corpus LANG={lang} PROFILE=full",
-            f"(about {size / 1e9:,.0f} GB to download, up to {full.disk_bytes / 1e12:.1f} TB of disk; a part of it: "
+            f"(about {part / 1e9:,.0f} GB to download; all of it, with --shards all: {size / 1e9:,.0f} GB, up to "
+            f"{full.disk_bytes / 1e12:.1f} TB of disk; a small part: "
             f"corpuskit corpus --lang {lang} --profile full --source {full.sources[-1].name} --shards 0-3)",
         ]
     else:
@@ -426,28 +509,35 @@ def pack(space: Workspace) -> dict[str, dict[str, Any]]:
     return out
 
 
-def foreign_shards(patterns: Sequence[str], lang: str, text_field: str, url_field: str) -> list[Shard]:
-    """Files that are in no workspace as shards: one file one shard, numbered in order of path.
+def foreign_shards(
+    patterns: Sequence[str], lang: str, text_field: str, url_field: str, text_unit: str = "file"
+) -> list[Shard]:
+    """Files that are in no workspace as shards: a file or a range of one each, numbered in order of path.
 
     Raises:
         UserError: nothing matches, an unknown kind of file, or no such text field.
     """
+    from corpuskit.sources.fields import FieldMap
+    from corpuskit.sources.partition import partition
     from corpuskit.sources.read import local_reader
     from corpuskit.sources.streams import as_input, expand
 
     paths = [path for pattern in patterns for path in expand(pattern)]
     shards = []
     for n, path in enumerate(dict.fromkeys(paths)):
-        labels = {"source": "input", "lang": lang, "reader": local_reader(path, text_field)}
-        labels |= {"text_field": text_field, "url_field": url_field}
-        shards.append(Shard(f"{n:05d}", (as_input(path, path),), labels))
+        reader = local_reader(path, text_field, text_unit)
+        labels = {"source": "input", "lang": lang, "reader": reader, **FieldMap(text_field, url_field).labels()}
+        parts = partition(reader, as_input(path, path))
+        names = part_names(f"{n:05d}", len(parts))
+        shards += [Shard(name, (part,), labels) for name, part in zip(names, parts, strict=True)]
     return shards
 
 
 def describe_files(shards: Sequence[Shard]) -> dict[str, Any]:
     """What --dry-run says about foreign files."""
-    files = [{"file": s.inputs[0].name, "bytes": s.inputs[0].size, "reader": s.labels["reader"]} for s in shards]
-    return {"files": files, "bytes": sum(s.inputs[0].size for s in shards)}
+    whole = {s.inputs[0].name: s for s in shards}
+    files = [{"file": name, "bytes": s.inputs[0].size, "reader": s.labels["reader"]} for name, s in whole.items()]
+    return {"files": files, "bytes": sum(s.inputs[0].size for s in whole.values())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,14 +551,13 @@ class CleanFiles:
 
 
 def plan_clean_files(
-    lang: str, patterns: Sequence[str], text_field: str, url_field: str, preset: str | None
+    lang: str, patterns: Sequence[str], text_field: str, url_field: str, preset: str | None, text_unit: str = "file"
 ) -> CleanFiles:
     """Resolve everything a user can get wrong before work starts."""
     rules = config.load_rules(lang, preset)
     pipeline = config.load_pipeline(lang)
-    return CleanFiles(
-        foreign_shards(patterns, lang, text_field, url_field), rules, pipeline.normalize, pipeline.language_id
-    )
+    shards = foreign_shards(patterns, lang, text_field, url_field, text_unit)
+    return CleanFiles(shards, rules, pipeline.normalize, pipeline.language_id)
 
 
 def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str | None) -> dict[str, Any]:

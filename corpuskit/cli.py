@@ -37,6 +37,9 @@ InputOption = Annotated[
 ]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 TextFieldOption = Annotated[str, typer.Option("--text-field", help="Field or column that holds the text.")]
+TextUnitOption = Annotated[
+    Literal["file", "line"], typer.Option("--text-unit", help="What one document of a text file is.")
+]
 UrlFieldOption = Annotated[str, typer.Option("--url-field", help="Field or column that holds the URL.")]
 LidOption = Annotated[str | None, typer.Option("--lid-model", help="fastText language model to use.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="sample (bundled, no network) or full.")]
@@ -44,7 +47,7 @@ MirrorOption = Annotated[
     str | None, typer.Option("--mirror", help="URL or folder laid out as the hosts serve the files.")
 ]
 SourceOption = Annotated[list[str], typer.Option("--source", help="Only this source; may be given more than once.")]
-ShardsOption = Annotated[str | None, typer.Option("--shards", help="Only these numbered files, such as 0-15.")]
+ShardsOption = Annotated[str | None, typer.Option("--shards", help="Only these numbered files, such as 0-15, or all.")]
 
 WORKSPACE = Path("workspace")
 WORKERS = os.cpu_count() or 1
@@ -89,6 +92,8 @@ def corpus(
     if dry_run:
         _show(build.describe(plan), as_json)
         return
+    for note in build.part_notes(plan):
+        _complain(note)
     with build.open_space(workspace, workers, executor) as space:
         result = build.run_corpus(space, plan)
     if as_json:
@@ -108,20 +113,29 @@ def download(
     mirror: MirrorOption = None,
     source: SourceOption = [],  # noqa: B006
     shards: ShardsOption = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Fetch nothing; see whether fetched files changed, here or upstream.")
+    ] = False,
     workspace: WorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
-    """Fetch the upstream files of a language into the workspace."""
+    """Fetch the upstream files of a language into the workspace, go on with unfinished ones, and verify them."""
     from corpuskit import build
 
     plan = build.plan_corpus(lang, profile, mirror, source, shards, None)
     if dry_run:
-        _show(build.describe(plan), as_json)
+        _show(build.describe_download(workspace, plan), as_json)
         return
-    with build.open_space(workspace) as space:
+    notes = build.part_notes(plan)
+    for note in notes:
+        _complain(note)
+    with build.open_space(workspace, existing=check) as space:
+        if check:
+            _show(build.check_sources(space.root, plan), as_json)
+            return
         files = [f for r in plan for f in build.fetch_sources(space, r.sources, r.mirror or r.profile.mirror).values()]
-    result = {"files": len(files), "bytes": sum(f.size for f in files)}
+    result = {"files": len(files), "bytes": sum(f.size for f in files), "notes": notes}
     _show(result, as_json)
 
 
@@ -133,6 +147,7 @@ def clean(
     rules: Annotated[str | None, typer.Option("--rules", help="Rule preset or file.")] = None,
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
+    text_unit: TextUnitOption = "file",
     lid_model: LidOption = None,
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
@@ -142,7 +157,7 @@ def clean(
     """Clean any files: normalise, measure, decide."""
     from corpuskit import build
 
-    plan = build.plan_clean_files(lang, input, text_field, url_field, rules)
+    plan = build.plan_clean_files(lang, input, text_field, url_field, rules, text_unit)
     if dry_run:
         _show(build.describe_files(plan.shards), as_json)
         return
@@ -158,6 +173,7 @@ def dedup(
     lang: LangOption = "ja",
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
+    text_unit: TextUnitOption = "file",
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
     as_json: JsonOption = False,
@@ -166,7 +182,7 @@ def dedup(
     """Remove exact and near duplicates from any files, over all of them together."""
     from corpuskit import build
 
-    shards = build.foreign_shards(input, lang, text_field, url_field)
+    shards = build.foreign_shards(input, lang, text_field, url_field, text_unit)
     if dry_run:
         _show(build.describe_files(shards), as_json)
         return
@@ -182,6 +198,7 @@ def scrub(
     lang: LangOption = "ja",
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
+    text_unit: TextUnitOption = "file",
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
     as_json: JsonOption = False,
@@ -190,7 +207,7 @@ def scrub(
     """Mask personal information in any files."""
     from corpuskit import build
 
-    shards = build.foreign_shards(input, lang, text_field, url_field)
+    shards = build.foreign_shards(input, lang, text_field, url_field, text_unit)
     if dry_run:
         _show(build.describe_files(shards), as_json)
         return
@@ -229,6 +246,7 @@ def pack(
     lang: LangOption = "ja",
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
+    text_unit: TextUnitOption = "file",
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="SentencePiece model for --input.")] = None,
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
@@ -250,7 +268,7 @@ def pack(
         return
     if out is None or tokenizer is None:
         raise UserError("pack --input needs --out DIR and --tokenizer MODEL as well")
-    shards = build.foreign_shards(input, lang, text_field, url_field)
+    shards = build.foreign_shards(input, lang, text_field, url_field, text_unit)
     if dry_run:
         _show(build.describe_files(shards), as_json)
         return

@@ -56,35 +56,105 @@ class RuleSet(Strict):
     rules: tuple[Rule, ...]
 
 
+class Fields(Strict):
+    """Where a record keeps what a document has: field names, or paths such as warc_headers.warc-date."""
+
+    text: str = "text"
+    url: str = "url"
+    timestamp: str = "timestamp"
+    keep: tuple[str, ...] | None = None  # what else goes to meta.fields; null: everything
+
+    @model_validator(mode="after")
+    def _no_commas(self) -> Fields:
+        if any("," in path or not path for path in (self.text, self.url, self.timestamp, *(self.keep or ()))):
+            raise ValueError("a field path is not empty and has no comma")
+        return self
+
+
 class Source(Strict):
-    """One upstream dataset of a pipeline."""
+    """One upstream dataset of a pipeline. `use: NAME` takes what it does not say from pipelines/sources/NAME.yaml."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
-    reader: Literal["jsonl", "cc100", "wikipedia"]
+    reader: Literal["jsonl", "cc100", "wikipedia", "cirrus", "parquet", "csv", "lines"]
     url: str  # may hold {shard:05d}
     shards: str | None = None  # inclusive range such as 0-1023, for a url with {shard}
-    index: str | None = None  # the multistream index of a Wikipedia dump
-    text_field: str = "text"
-    url_field: str = "url"
+    first_shards: str | None = None  # the part of them that is taken unless --shards says otherwise
+    index: str | None = None  # the multistream index of a Wikipedia dump; without it the dump is one shard
+    fields: Fields = Fields()
     bytes: int = 0  # download size, for the plan that is shown before anything is fetched
 
     @model_validator(mode="after")
     def _shards_match_the_url(self) -> Source:
         if ("{shard" in self.url) != (self.shards is not None):
             raise ValueError(f"source {self.name}: 'shards' and a {{shard}} in 'url' belong together")
-        if self.reader == "wikipedia" and self.index is None:
-            raise ValueError(f"source {self.name}: a Wikipedia dump needs its 'index'")
+        if self.first_shards is not None:
+            self.cut(self.first_shards, f"source {self.name}: first_shards")
+        if self.index is not None and self.reader != "wikipedia":
+            raise ValueError(f"source {self.name}: 'index' belongs to the reader wikipedia")
         return self
 
     def shard_numbers(self) -> range:
         """The shard numbers this source asks for; empty where the url is a single file."""
         return parse_range(self.shards, f"source {self.name}") if self.shards else range(0)
 
+    def cut(self, shards: str, what: str) -> Source:
+        """This source with these of its numbered files alone, and their part of its bytes.
+
+        Raises:
+            UserError: the range leaves the source's own; `what` names where it was given.
+        """
+        wanted, full = parse_range(shards, what), self.shard_numbers()
+        if wanted.start not in full or wanted[-1] not in full:
+            raise UserError(f"{what} {shards}: source {self.name} has the shards {self.shards}")
+        return self.model_copy(update={"shards": shards, "bytes": self.bytes * len(wanted) // len(full)})
+
     def urls(self) -> list[str]:
         """The upstream files of this source, in order."""
         if self.shards is None:
             return [self.url]
         return [self.url.format(shard=n) for n in self.shard_numbers()]
+
+
+class Upstream(Strict):
+    """What is known of one upstream dataset: `pipelines/sources/<name>.yaml`, which a profile's sources can `use`."""
+
+    title: str
+    homepage: str
+    licence: str
+    about: str  # what it is, how large, how to get it, its quirks; [?] marks what was not checked
+    reader: str
+    url: str | None = None  # may hold {variables} and {shard:05d}; null: its files are found by a list or by hand
+    index: str | None = None
+    shards: str | None = None
+    fields: Fields = Fields()
+    variables: dict[str, str] = {}  # values of the {variables} in url and index, which `with` overrides
+    bytes: dict[str, int] = {}  # download size by language, as far as it is known
+
+    def source(self, name: str, given: dict[str, Any]) -> dict[str, Any]:
+        """The source that `use: name` and the fields given beside it make.
+
+        Raises:
+            UserError: a variable of the URL has no value, or there is no URL at all.
+        """
+        values = self.variables | {k: str(v) for k, v in (given.pop("with", None) or {}).items()}
+
+        def fill(template: str) -> str:
+            missing = set(re.findall(r"\{(\w+)\}", template)) - set(values) - {"shard"}
+            if missing:
+                raise UserError(f"use: {name}: say 'with: {{{sorted(missing)[0]}: ...}}', which its url needs")
+            return re.sub(r"\{(\w+)\}", lambda match: values.get(match[1], match[0]), template)
+
+        if self.url is None and "url" not in given:
+            raise UserError(f"use: {name}: this dataset has no url that follows a pattern; give one, or use --input")
+        own: dict[str, Any] = {
+            "name": name,
+            "reader": self.reader,
+            "shards": self.shards,
+            "fields": self.fields.model_dump(),
+        }
+        own |= {key: fill(value) for key in ("url", "index") if (value := getattr(self, key)) and key not in given}
+        own["bytes"] = self.bytes.get(values.get("lang", ""), 0)
+        return own | given
 
 
 class Profile(Strict):
@@ -171,7 +241,35 @@ def load_pipeline(lang: str) -> Pipeline:
     if not re.fullmatch(r"[a-z][a-z0-9_-]*", lang) or not path.is_file():
         known = [p.stem for p in folder.glob("*.yaml")]
         raise UserError(f"--lang {lang}: there is no pipeline for this language{suggest(lang, known)}")
-    return _load(path, Pipeline)
+    data = load_yaml(path)
+    profiles = data.get("profiles") if isinstance(data, dict) else None
+    for profile in profiles.values() if isinstance(profiles, dict) else ():
+        sources = profile.get("sources") if isinstance(profile, dict) else None
+        if isinstance(sources, list):
+            profile["sources"] = [_used(path, source) for source in sources]
+    return _validated(path, data, Pipeline)
+
+
+def load_upstream(name: str) -> Upstream:
+    """What is known of an upstream dataset.
+
+    Raises:
+        UserError: no such dataset in pipelines/sources, or its file says something it may not.
+    """
+    found = {p.stem: p for p in (data_dir("pipelines") / "sources").glob("*.yaml")}
+    if name not in found:
+        raise UserError(f"use: {name}: no such file in pipelines/sources{suggest(name, found)}")
+    return _load(found[name], Upstream)
+
+
+def _used(path: Path, source: Any) -> Any:
+    if not isinstance(source, dict) or "use" not in source:
+        return source
+    name = str(source["use"])
+    try:
+        return load_upstream(name).source(name, {k: v for k, v in source.items() if k != "use"})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def load_rules(lang: str, preset: str | None = None) -> RuleSet:
@@ -212,7 +310,10 @@ def load_yaml(path: Path) -> Any:
 
 
 def _load(path: Path, kind: type[T]) -> T:
-    data = load_yaml(path)
+    return _validated(path, load_yaml(path), kind)
+
+
+def _validated(path: Path, data: Any, kind: type[T]) -> T:
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping with the fields {', '.join(kind.model_fields)}")
     try:

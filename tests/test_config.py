@@ -16,6 +16,7 @@ from corpuskit.config import (
     data_dir,
     load_pipeline,
     load_rules,
+    load_upstream,
     load_yaml,
     parse_range,
     sample_dir,
@@ -64,8 +65,10 @@ def test_shard_numbers_are_put_into_the_url() -> None:
     [
         ({"shards": "0-1"}, "belong together"),
         ({"url": "https://host.example/{shard}.gz"}, "belong together"),
-        ({"reader": "wikipedia"}, "needs its 'index'"),
-        ({"reader": "warc"}, "reader"),
+        ({"index": "https://host.example/index.txt.bz2"}, "'index' belongs to the reader wikipedia"),
+        ({"fields": {"text": "a,b"}}, "no comma"),
+        ({"fields": {"body": "text"}}, "body"),
+        ({"reader": "morse"}, "reader"),
         ({"name": "MC 4"}, "name"),
         ({"name": "_mc4"}, "name"),
         ({"colour": "red"}, "colour"),
@@ -199,3 +202,39 @@ def test_a_pipeline_says_nothing_impossible(change: dict[str, Any]) -> None:
     Pipeline(**fields)
     with pytest.raises(ValidationError):
         Pipeline(**{**fields, **change})
+
+
+def test_a_source_takes_from_the_upstream_dataset_it_uses_what_it_does_not_say_itself() -> None:
+    [oscar] = load_pipeline("ja").profile("oscar").sources
+    assert (oscar.name, oscar.reader, oscar.shards, len(oscar.urls())) == ("oscar", "jsonl", "1-123", 123)
+    assert oscar.urls()[0].endswith("/OSCAR-2301/resolve/main/ja_meta/ja_meta_part_1.jsonl.zst")
+    assert (oscar.fields.text, oscar.fields.timestamp) == ("content", "warc_headers.warc-date")
+    wikis = load_pipeline("ja").profile("wiki").sources
+    assert [s.name for s in wikis] == ["jawiki", "jawikibooks", "jawikinews"]
+    assert wikis[1].url.endswith("/jawikibooks/20261101/jawikibooks-20261101-pages-articles-multistream.xml.bz2")
+    assert wikis[1].index == wikis[1].url.removesuffix(".xml.bz2") + "-index.txt.bz2"
+
+
+def test_what_an_upstream_dataset_needs_is_asked_for() -> None:
+    with pytest.raises(UserError, match="say 'with: {wiki: ...}'"):
+        load_upstream("wikimedia").source("wikimedia", {"name": "w"})
+    with pytest.raises(UserError, match="has no url that follows a pattern"):
+        load_upstream("refinedweb").source("refinedweb", {"name": "w"})
+    with pytest.raises(UserError, match="did you mean fineweb"):
+        load_upstream("finweb")
+
+
+def test_every_upstream_dataset_loads_and_says_what_it_is() -> None:
+    names = sorted(p.stem for p in (data_dir("pipelines") / "sources").glob("*.yaml"))
+    assert len(names) >= 16
+    for name in names:
+        upstream = load_upstream(name)
+        assert upstream.homepage.startswith("https://") and len(upstream.about) > 100 and upstream.licence
+        given = {"name": "a", "with": {"lang": "ja", "wiki": "jawiki", "part": "p", "files": "1", "chunk": "1"}}
+        if upstream.url:
+            assert Source(**upstream.source(name, given)).urls()
+
+
+def test_the_full_profile_has_not_grown() -> None:
+    assert [s.name for s in load_pipeline("ja").profile("full").sources] == ["jawiki", "cc100", "mc4"]
+    assert [s.name for s in load_pipeline("en").profile("full").sources] == ["enwiki", "cc100", "c4"]

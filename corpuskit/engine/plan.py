@@ -26,7 +26,7 @@ class Input:
     name: str
     sha256: str
     size: int
-    start: int | None = None  # byte range [start, stop), for formats that can be entered in the middle
+    start: int | None = None  # [start, stop): bytes, or row groups of Parquet; for what can be entered in the middle
     stop: int | None = None
 
     def identity(self) -> dict[str, Any]:

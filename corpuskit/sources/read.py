@@ -1,7 +1,7 @@
 """Documents out of upstream files: `read_documents` gives Arrow batches of DOCUMENT rows, whatever the format.
 
-A reader is a generator of records. What it cannot use it hands to the quarantine with file, position and reason, and
-goes on. The readers: jsonl (mC4, C4, any JSON lines), cc100, wikipedia, parquet, text, and parts (see split.py).
+A reader is a generator: of Records, or of RECORDS batches where the format comes in columns. What it cannot use it
+hands to the quarantine with file, position and reason, and goes on. A format is a module of its own beside this one.
 """
 
 from __future__ import annotations
@@ -19,234 +19,187 @@ from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import BATCH_BYTES, BATCH_ROWS, TableWriter, read_batches
 from corpuskit.schema import DOCUMENT, add_sizes, document_id
-from corpuskit.sources.record import Quarantine, Record
+from corpuskit.sources.cc100 import read_cc100, read_parts
+from corpuskit.sources.cirrus import read_cirrus
+from corpuskit.sources.codecs import SUFFIXES
+from corpuskit.sources.fields import has, to_json
+from corpuskit.sources.jsonl import read_jsonl
+from corpuskit.sources.parquet import DAMAGE, read_parquet
+from corpuskit.sources.record import RECORDS, Quarantine, Record
 from corpuskit.sources.streams import CutStream, open_bytes, read_chunks, split_lines
-from corpuskit.sources.wikipedia import read_pages
+from corpuskit.sources.table import read_csv, read_header
+from corpuskit.sources.text import read_lines, read_text
+from corpuskit.sources.wikipedia import read_wikipedia
 
-MAX_TEXT = 64 << 20  # a document longer than this is quarantined
+READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator[Record]]] = {
+    "cc100": read_cc100,
+    "cirrus": read_cirrus,
+    "csv": read_csv,
+    "lines": read_lines,
+    "parts": read_parts,  # of a CC-100 stream, see split.py
+    "text": read_text,
+    "wikipedia": read_wikipedia,
+}
+COLUMN_READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator[pa.RecordBatch]]] = {
+    "jsonl": read_jsonl,
+    "parquet": read_parquet,
+}
 
 
 def read_documents(shard: Shard, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
     """The documents of a shard's first input, in batches of at most BATCH_ROWS rows or about BATCH_BYTES of text.
 
-    The shard's labels say how to read it: `reader`, `source`, `lang`, and for foreign files `text_field`, `url_field`.
+    The shard's labels say how to read it: `reader`, `source`, `lang`, `file` (the upstream file, where the input is
+    made from it) and the field map (fields.py).
     """
     source, labels = shard.inputs[0], shard.labels
-    if labels["reader"] == "documents":
+    reader = labels["reader"]
+    if reader == "documents":
         yield from read_batches(source.path, DOCUMENT.names)
         return
-    records = READERS[labels["reader"]](source, labels, quarantine)
-    yield from _to_batches(records, labels.get("file") or source.name, labels["source"], labels["lang"])
+    if reader in COLUMN_READERS:
+        batches = _gather(COLUMN_READERS[reader](source, labels, quarantine))
+    else:
+        batches = _columns(READERS[reader](source, labels, quarantine), source, quarantine)
+    for batch in batches:
+        yield _documents(batch, labels.get("file") or source.name, labels["source"], labels["lang"])
 
 
-def _to_batches(records: Iterator[Record], file: str, source: str, lang: str) -> Iterator[pa.RecordBatch]:
-    waiting: list[Record] = []
+def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small batches joined, large ones cut."""
+    waiting: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        waiting.append(batch)
+        rows += batch.num_rows
+        size += batch.nbytes
+        if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+            yield from _joined(waiting)
+            waiting, rows, size = [], 0, 0
+    yield from _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    if batches:
+        whole = pa.concat_batches(batches) if len(batches) > 1 else batches[0]
+        for start in range(0, whole.num_rows, BATCH_ROWS):
+            yield whole.slice(start, BATCH_ROWS)
+
+
+def _columns(records: Iterator[Record], source: Input, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
+    """Records in columns."""
+    waiting: list[tuple[int, str, str | None, str | None, str | None]] = []
     size = 0
-    for record in records:
-        waiting.append(record)
-        size += 3 * len(record.text)  # at most; exact sizes would cost an encoding
+    for number, text, url, timestamp, fields in records:
+        try:
+            waiting.append((number, text, url, timestamp, to_json(fields)))
+        except ValueError as error:
+            quarantine.add(source.name, number, str(error), text[:200])
+            continue
+        size += 3 * len(text)  # at most; exact sizes would cost an encoding
         if len(waiting) == BATCH_ROWS or size >= BATCH_BYTES:
-            yield _batch(waiting, file, source, lang)
+            yield _batch(waiting)
             waiting, size = [], 0
     if waiting:
-        yield _batch(waiting, file, source, lang)
+        yield _batch(waiting)
 
 
-def _batch(records: list[Record], file: str, source: str, lang: str) -> pa.RecordBatch:
-    def meta(record: Record) -> str:
-        value: dict[str, Any] = {"file": file, "record": record.number}
-        if record.fields:
-            value["fields"] = record.fields
-        return orjson.dumps(value, default=str).decode()
+def _batch(rows: list[tuple[int, str, str | None, str | None, str | None]]) -> pa.RecordBatch:
+    columns = zip(zip(*rows, strict=True), RECORDS, strict=True)
+    return pa.RecordBatch.from_arrays([pa.array(values, field.type) for values, field in columns], schema=RECORDS)
 
+
+def _documents(batch: pa.RecordBatch, file: str, source: str, lang: str) -> pa.RecordBatch:
+    """DOCUMENT rows of RECORDS rows: with ids, and `meta` as JSON {"file", "record", "fields"}."""
+    numbers, fields = batch.column("record").to_pylist(), batch.column("fields")
+    head = f'{{"file":{orjson.dumps(file).decode()},"record":'
+    if fields.null_count == len(fields):
+        metas = [f"{head}{number}}}" for number in numbers]
+    else:
+        metas = [
+            f"{head}{number}}}" if others is None else f'{head}{number},"fields":{others}}}'
+            for number, others in zip(numbers, fields.to_pylist(), strict=True)
+        ]
     columns = [
-        [document_id(source, file, r.number) for r in records],
-        [r.text for r in records],
-        [r.url for r in records],
-        [source] * len(records),
-        [lang] * len(records),
-        [r.timestamp for r in records],
-        [meta(r) for r in records],
+        pa.array([document_id(source, file, number) for number in numbers], pa.string()),
+        batch.column("text"),
+        batch.column("url"),
+        pa.repeat(pa.scalar(source, pa.string()), batch.num_rows),
+        pa.repeat(pa.scalar(lang, pa.string()), batch.num_rows),
+        batch.column("timestamp"),
+        pa.array(metas, pa.string()),
     ]
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, DOCUMENT, strict=True)]
-    return pa.RecordBatch.from_arrays(arrays, schema=DOCUMENT)
+    return pa.RecordBatch.from_arrays(columns, schema=DOCUMENT)
 
 
-def _optional_str(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _read_jsonl(source: Input, labels: dict[str, str], quarantine: Quarantine) -> Iterator[Record]:
-    text_field, url_field = labels.get("text_field", "text"), labels.get("url_field", "url")
-    taken = (text_field, url_field, "timestamp")
-    number = -1
-    try:
-        for line in split_lines(read_chunks(source.path)):
-            number += 1
-            if line is None:
-                quarantine.add(source.name, number, "the line is longer than 64 MiB")
-                continue
-            if not line.strip():
-                continue  # an empty line is no record
-            try:
-                record = orjson.loads(line)
-            except orjson.JSONDecodeError as error:
-                quarantine.add(source.name, number, f"not JSON: {error}", line)
-                continue
-            text = record.get(text_field) if isinstance(record, dict) else None
-            if not isinstance(text, str):
-                quarantine.add(source.name, number, f"no text in the field '{text_field}'", line)
-                continue
-            fields = {k: v for k, v in record.items() if k not in taken}
-            timestamp = _optional_str(record.get("timestamp"))
-            yield Record(number, text, _optional_str(record.get(url_field)), timestamp, fields)
-    except CutStream as error:
-        quarantine.add(source.name, number + 1, str(error))
-
-
-def split_cc100(path: str) -> Iterator[tuple[bytes | None, str | None]]:
-    """The documents of a CC-100 stream as (bytes, error): a paragraph a line, an empty line between documents.
-
-    The last document needs no empty line after it. Exactly one of the two is None.
-    """
-    paragraphs: list[bytes] = []
-    size = 0
-    end = b"\n"  # no line holds a line end, so this cannot be one
-    cut: str | None = None
-    lines = split_lines(read_chunks(path))
-    while True:
-        try:
-            line = next(lines, end)
-        except CutStream as error:
-            line, cut = end, str(error)
-        if line is None:
-            yield None, "a paragraph is longer than 64 MiB"
-            continue
-        if line.strip():
-            size += len(line)
-            if size > MAX_TEXT:
-                paragraphs = []  # too long to keep, and not to be held in memory either
-            else:
-                paragraphs.append(line)
-            continue
-        if size > MAX_TEXT:
-            yield None, "a document is longer than 64 MiB"
-        elif paragraphs:
-            yield b"\n".join(paragraphs), None
-        paragraphs, size = [], 0
-        if cut:
-            yield None, cut
-        if line is end:
-            return
-
-
-def _read_cc100(source: Input, labels: dict[str, str], quarantine: Quarantine) -> Iterator[Record]:
-    for number, (raw, error) in enumerate(split_cc100(source.path)):
-        yield from _decoded(source, quarantine, number, raw, error)
-
-
-def _read_parts(source: Input, labels: dict[str, str], quarantine: Quarantine) -> Iterator[Record]:
-    for batch in read_batches(source.path):
-        rows = zip(*(batch.column(name).to_pylist() for name in ("record", "text", "error")), strict=True)
-        for number, raw, error in rows:
-            yield from _decoded(source, quarantine, number, raw, error)
-
-
-def _decoded(
-    source: Input, quarantine: Quarantine, number: int, raw: bytes | None, error: str | None
-) -> Iterator[Record]:
-    if raw is None:
-        quarantine.add(source.name, number, error or "empty")
-        return
-    try:
-        yield Record(number, raw.decode("utf-8"))
-    except UnicodeDecodeError as problem:
-        quarantine.add(source.name, number, f"not UTF-8: {problem.reason} at byte {problem.start}", raw)
-
-
-def _read_wikipedia(source: Input, labels: dict[str, str], quarantine: Quarantine) -> Iterator[Record]:
-    def skip(page: int, error: str, excerpt: bytes) -> None:
-        quarantine.add(source.name, page, error, excerpt)
-
-    for page in read_pages(source.path, source.start, source.stop, site=labels["file"], skip=skip):
-        yield Record(page.id, page.text, page.url, page.timestamp, {"title": page.title})
-
-
-def _read_parquet(source: Input, labels: dict[str, str], quarantine: Quarantine) -> Iterator[Record]:
-    text_field, url_field = labels.get("text_field", "text"), labels.get("url_field", "url")
-    number = -1
-    for batch in read_batches(source.path):
-        for row in batch.to_pylist():
-            number += 1
-            text = row.pop(text_field, None)
-            if not isinstance(text, str):
-                quarantine.add(source.name, number, f"no text in the column '{text_field}'")
-                continue
-            url, timestamp = row.pop(url_field, None), row.pop("timestamp", None)
-            yield Record(number, text, _optional_str(url), None if timestamp is None else str(timestamp), row or None)
-
-
-def _read_text(source: Input, labels: dict[str, str], quarantine: Quarantine) -> Iterator[Record]:
-    raw = b""
-    try:
-        for chunk in read_chunks(source.path):
-            raw += chunk
-            if len(raw) > MAX_TEXT:
-                quarantine.add(source.name, 0, "a text file is one document, and this one is longer than 64 MiB", raw)
-                return
-    except CutStream as error:
-        quarantine.add(source.name, 0, str(error), raw)
-        return
-    yield from _decoded(source, quarantine, 0, raw, None)
-
-
-READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator[Record]]] = {
-    "jsonl": _read_jsonl,
-    "cc100": _read_cc100,
-    "parts": _read_parts,
-    "wikipedia": _read_wikipedia,
-    "parquet": _read_parquet,
-    "text": _read_text,
+_READER_OF_SUFFIX = {
+    "jsonl": "jsonl",
+    "ndjson": "jsonl",
+    "json": "jsonl",
+    "parquet": "parquet",
+    "csv": "csv",
+    "tsv": "csv",
+    "txt": "text",
+    "text": "text",
+    "xml": "wikipedia",
 }
 
-_READER_OF_SUFFIX = {"jsonl": "jsonl", "json": "jsonl", "parquet": "parquet", "txt": "text", "text": "text"}
 
-
-def local_reader(path: str, text_field: str) -> str:
+def local_reader(path: str, text_field: str, text_unit: str = "file") -> str:
     """The reader for a foreign file, by its name, after a look at its first record.
+
+    Args:
+        path: local path or URL.
+        text_field: where the text is, for formats that have fields.
+        text_unit: 'file' or 'line', what one document of a text file is.
 
     Raises:
         UserError: unknown extension, or the first record has no such text field.
     """
     parts = path.lower().rsplit("/", 1)[-1].split(".")
-    suffix = parts[-2] if parts[-1] in ("gz", "zst", "xz", "bz2") and len(parts) > 2 else parts[-1]
+    suffix = parts[-2] if parts[-1] in SUFFIXES and len(parts) > 2 else parts[-1]
     reader = _READER_OF_SUFFIX.get(suffix)
     if reader is None:
         known = ", ".join(f".{s}" for s in _READER_OF_SUFFIX)
-        raise UserError(
-            f"--input {path}: unknown kind of file (known: {known}, and .jsonl and .txt with .gz .zst .xz .bz2)"
-        )
+        packed = " ".join(f".{s}" for s in SUFFIXES)
+        raise UserError(f"--input {path}: unknown kind of file (known: {known}, and all but .parquet with {packed})")
     if reader == "parquet":
         try:
             with open_bytes(path) as file:
-                names = pq.read_schema(file).names
-        except pa.ArrowInvalid as error:
+                schema = pq.read_schema(file)
+        except DAMAGE as error:
             raise UserError(f"--input {path}: not a Parquet file ({error})") from error
-        if set(DOCUMENT.names) <= set(names) and text_field == "text":
+        if set(DOCUMENT.names) <= set(schema.names) and text_field == "text":
             return "documents"
-        _check_field(path, text_field, names)
+        _check_field(path, text_field, {n: _nested(schema.field(n).type) for n in schema.names})
+    elif reader == "csv":
+        try:
+            header = read_header(path)
+        except (CutStream, ValueError) as error:
+            raise UserError(f"--input {path}: not a CSV file ({error})") from error
+        _check_field(path, text_field, dict.fromkeys(header, ""))
     elif reader == "jsonl":
         first = _first_object(path)
         if first is not None:
-            _check_field(path, text_field, list(first))
+            _check_field(path, text_field, first)
+    elif reader == "text" and text_unit == "line":
+        return "lines"
     return reader
 
 
-def _check_field(path: str, text_field: str, names: list[str]) -> None:
-    if text_field not in names:
-        raise UserError(
-            f"--input {path}: no field '{text_field}'; it has {', '.join(names)}; name the text with --text-field"
+def _nested(kind: pa.DataType) -> Any:
+    return {f.name: _nested(f.type) for f in kind} if pa.types.is_struct(kind) else ""
+
+
+def _check_field(path: str, text_field: str, record: dict[str, Any]) -> None:
+    if not has(record, text_field):
+        names = ", ".join(
+            f"{name}.{inner}"
+            for name, value in record.items()
+            for inner in (value if isinstance(value, dict) else [""])
         )
+        shown = names.replace(".,", ",").removesuffix(".")[:400]
+        raise UserError(f"--input {path}: no field '{text_field}'; it has {shown}; name the text with --text-field")
 
 
 def _first_object(path: str) -> dict[str, Any] | None:

@@ -1,4 +1,7 @@
-"""What a reader hands on: records that become documents, and a quarantine for those that cannot."""
+"""What a reader hands on: records that become documents, and a quarantine for those that cannot.
+
+A reader that makes its records one by one yields Records; one that has them in columns yields batches of RECORDS.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,16 @@ import pyarrow as pa
 
 from corpuskit.engine.tables import BATCH_ROWS, TableWriter
 from corpuskit.schema import QUARANTINED
+
+RECORDS = pa.schema(
+    [
+        ("record", pa.int64()),
+        ("text", pa.string()),
+        ("url", pa.string()),
+        ("timestamp", pa.string()),
+        ("fields", pa.string()),  # JSON, or null
+    ]
+)
 
 
 class Record(NamedTuple):

@@ -14,7 +14,7 @@ import pyarrow as pa
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
-from corpuskit.sources.read import split_cc100
+from corpuskit.sources.cc100 import split_cc100
 
 PART = pa.schema([("record", pa.int64()), ("text", pa.binary()), ("error", pa.string())])
 PART_BYTES = 64 << 20

@@ -6,24 +6,20 @@ keep the documents before it and put one line into quarantine.
 
 from __future__ import annotations
 
-import bz2
 import glob
 import hashlib
-import lzma
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from corpuskit.config import UserError
 from corpuskit.engine.plan import Input, file_sha256
+from corpuskit.sources.codecs import CHUNK, CutStream, decompressor, expand_members
 
-CHUNK = 1 << 16  # compressed bytes a step: bounds what one step can expand to
+__all__ = ["MAX_LINE", "CutStream", "as_input", "expand", "line_blocks", "open_bytes", "read_chunks", "split_lines"]
+
+BLOCK = 1 << 20  # bytes of whole lines handed on together
 MAX_LINE = 64 << 20  # a longer line is quarantined, not held in memory
-
-
-class CutStream(Exception):
-    """The compressed stream ended early or is damaged."""
 
 
 def open_bytes(path: str) -> IO[bytes]:
@@ -78,20 +74,6 @@ def as_input(path: str, name: str | None = None) -> Input:
     return Input(str(Path(path).resolve()), name or Path(path).name, file_sha256(path), Path(path).stat().st_size)
 
 
-def decompressor(path: str) -> Callable[[], Any] | None:
-    """A factory of decompressor objects (decompress, eof, unused_data) by file extension; None for plain files."""
-    suffix = path.rsplit(".", 1)[-1].lower()
-    if suffix == "gz":
-        from isal import isal_zlib
-
-        return lambda: isal_zlib.decompressobj(wbits=31)
-    if suffix == "zst":
-        import zstandard
-
-        return lambda: zstandard.ZstdDecompressor().decompressobj()
-    return {"xz": lzma.LZMADecompressor, "bz2": bz2.BZ2Decompressor}.get(suffix)
-
-
 def read_chunks(path: str, start: int | None = None, stop: int | None = None) -> Iterator[bytes]:
     """The decompressed bytes of a file or of its byte range [start, stop), in chunks; all members of a file in one.
 
@@ -99,71 +81,86 @@ def read_chunks(path: str, start: int | None = None, stop: int | None = None) ->
         CutStream: after everything readable has been given.
     """
     factory = decompressor(path)
+    chunks = _raw_chunks(path, start or 0, stop)
+    return chunks if factory is None else expand_members(chunks, factory)
+
+
+def _raw_chunks(path: str, start: int, stop: int | None) -> Iterator[bytes]:
     with open_bytes(path) as file:
         if start:
             file.seek(start)
-        left = None if stop is None else stop - (start or 0)
-        active = None
-        while True:
-            data = file.read(CHUNK if left is None else min(CHUNK, left))
+        left = None if stop is None else stop - start
+        while data := file.read(CHUNK if left is None else min(CHUNK, left)):
             if left is not None:
                 left -= len(data)
-            if not data:
-                break
-            if factory is None:
-                yield data
+            yield data
+
+
+def line_blocks(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes | None]]:
+    """Blocks of whole lines with their ends, of about BLOCK bytes, in order, each with the offset of its first byte.
+
+    Only the very last line may lack its end. None stands for a line longer than MAX_LINE, which is never held whole
+    (chunks are shorter than MAX_LINE).
+
+    Raises:
+        CutStream: as `chunks` does, after all lines before the cut. What there is of the cut line is lost.
+    """
+    ready: list[bytes] = []  # whole lines
+    carry: list[bytes] = []  # the beginning of a line
+    ready_bytes = carried = 0
+    start = read = 0  # where ready begins, and how much was read
+    skipping = False  # inside a line that is too long
+    cut: CutStream | None = None
+    over = False
+    while not over:
+        try:
+            chunk = next(chunks, b"")
+        except CutStream as error:
+            chunk, cut = b"", error
+        over = not chunk
+        read += len(chunk)
+        first, last = chunk.find(b"\n"), chunk.rfind(b"\n") + 1
+        if not skipping and carried + (first if last else len(chunk)) > MAX_LINE:
+            if ready:
+                yield start, b"".join(ready)
+                start += ready_bytes
+            ready, ready_bytes, carry, carried, skipping = [], 0, [], 0, True
+        if skipping:
+            if not last and not over:
                 continue
-            while data:
-                if active is None:
-                    data = data.lstrip(b"\0")  # gzip and xz may be padded with zeros
-                    if not data:
-                        break
-                    active = factory()
-                try:
-                    plain = active.decompress(data)
-                except _damage() as problem:
-                    raise CutStream(f"damaged stream: {problem}") from problem
-                if plain:
-                    yield plain
-                data = b""
-                if active.eof:
-                    data, active = active.unused_data, None
-    if active is not None:
-        raise CutStream("the compressed stream ends early")
-
-
-def _damage() -> tuple[type[Exception], ...]:
-    """What the decompressors raise on a damaged stream."""
-    import zstandard
-    from isal import isal_zlib
-
-    isal_error: type[Exception] = getattr(isal_zlib, "error")  # noqa: B009 - its stub types it as an instance
-    return (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, zstandard.ZstdError, isal_error)
+            yield start, None
+            skipping, start = False, read - len(chunk) + first + 1
+            chunk = chunk[first + 1 :]
+            last = chunk.rfind(b"\n") + 1
+        if last:
+            ready += carry
+            ready.append(chunk[:last])
+            ready_bytes += carried + last
+            carry, carried = [chunk[last:]], len(chunk) - last
+        else:
+            carry.append(chunk)
+            carried += len(chunk)
+        if over and cut is None:
+            ready += carry
+        if (over or ready_bytes >= BLOCK) and (block := b"".join(ready)):
+            yield start, block
+            start += len(block)
+            ready, ready_bytes = [], 0
+    if cut is not None:
+        raise cut
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes | None]:
-    """Lines without their end, split at \\n only; None stands for a line longer than MAX_LINE, which is skipped."""
-    carry: list[bytes] = []
-    carried = 0
-    too_long = False
-    for chunk in chunks:
-        lines = chunk.split(b"\n")
-        for line in lines[:-1]:
-            if too_long or carried + len(line) > MAX_LINE:
-                yield None
-            elif carry:
-                carry.append(line)
-                yield b"".join(carry)
-            else:
-                yield line
-            carry, carried, too_long = [], 0, False
-        rest = lines[-1]
-        carried += len(rest)
-        if carried > MAX_LINE:
-            carry, too_long = [], True
-        elif rest:
-            carry.append(rest)
-    if too_long:
-        yield None
-    elif carry:
-        yield b"".join(carry)
+    """Lines without their end, split at \\n only; None stands for a line longer than MAX_LINE, which is skipped.
+
+    Raises:
+        CutStream: as `line_blocks` does.
+    """
+    for _, block in line_blocks(chunks):
+        if block is None:
+            yield None
+            continue
+        lines = block.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        yield from lines

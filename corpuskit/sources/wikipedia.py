@@ -1,7 +1,8 @@
-"""Wikipedia multistream dumps: pages out of byte ranges that the index gives, wikitext to clean text.
+"""Dumps of Wikipedia, Wikibooks, Wikinews and their sisters: pages out of the XML, wikitext to clean text.
 
-A dump is a sequence of bzip2 streams of 100 pages each; its index names where they start, so that ranges of streams
-decode side by side. Articles (namespace 0) are kept; redirects and disambiguation pages are no documents.
+A multistream dump is a sequence of bzip2 streams of 100 pages each; its index names where they start, so that ranges
+of streams decode side by side. A dump without an index (pages-articles.xml.bz2, or plain .xml) is read in one go.
+Articles (namespace 0) are kept; redirects and disambiguation pages are no documents. A record's number is the page id.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 from corpuskit.config import UserError
 from corpuskit.engine.plan import Input
+from corpuskit.sources.record import Quarantine, Record
 from corpuskit.sources.streams import CutStream, read_chunks, split_lines
 from corpuskit.sources.wikitext import is_disambiguation, is_redirect, wikitext_to_text
 
@@ -23,11 +25,13 @@ MAX_PAGE = 64 << 20
 
 _TITLE = re.compile(rb"<title>(.*?)</title>", re.DOTALL)
 _NAMESPACE = re.compile(rb"<ns>(-?\d+)</ns>")
-_ID = re.compile(rb"<id>(\d+)</id>")
+_ID = re.compile(rb"<id>(\d{1,18})</id>")
 _TIMESTAMP = re.compile(rb"<timestamp>([^<]{1,40})</timestamp>")
 _TEXT = re.compile(rb"<text[^>]*>(.*?)</text>", re.DOTALL)
 _EMPTY_TEXT = re.compile(rb"<text[^>]*/>")
-_SITE = re.compile(r"([a-z_]+)wiki-")
+_PROJECTS = "wikibooks|wikinews|wikiquote|wikisource|wikiversity|wikivoyage|wiktionary|wiki"
+_SITE = re.compile(rf"(?:\A|/)([a-z_]+?)({_PROJECTS})-")  # jawiki-20261101-pages-articles..., at the end of a URL
+_OWN_HOST = {"commons", "incubator", "meta", "species"}  # <name>wiki is <name>.wikimedia.org
 
 
 class Page(NamedTuple):
@@ -61,9 +65,33 @@ def plan_ranges(dump: Input, index_path: str) -> list[Input]:
             cuts.append(offset)
     cuts.append(dump.size)
     return [
-        Input(dump.path, dump.name, dump.sha256, dump.size, start, stop)
-        for start, stop in itertools.pairwise(cuts)
+        Input(dump.path, dump.name, dump.sha256, dump.size, start, stop) for start, stop in itertools.pairwise(cuts)
     ]
+
+
+def page_url(file: str, title: str) -> str | None:
+    """The address of a page, by the name of its dump: jawikibooks-20261101-... is ja.wikibooks.org.
+
+    None where the name does not begin with that of a wiki.
+    """
+    found = _SITE.findall(file)
+    if not found:
+        return None
+    language, project = found[-1]  # the last one: folders may be called like a wiki
+    language = language.replace("_", "-")
+    if project == "wiki":
+        project = "wikimedia" if language in _OWN_HOST else "wikipedia"
+    return f"https://{language}.{project}.org/wiki/{quote(title.replace(' ', '_'), safe='/:()')}"
+
+
+def read_wikipedia(source: Input, labels: dict[str, str], quarantine: Quarantine) -> Iterator[Record]:
+    """The articles of a dump or of a byte range of it."""
+
+    def skip(page: int, error: str, excerpt: bytes) -> None:
+        quarantine.add(source.name, page, error, excerpt)
+
+    for page in read_pages(source.path, source.start, source.stop, site=labels.get("file", source.name), skip=skip):
+        yield Record(page.id, page.text, page.url, page.timestamp, {"title": page.title})
 
 
 def read_pages(
@@ -74,8 +102,6 @@ def read_pages(
     Pages are cut out of the XML one by one, so a broken page costs that page alone. `site` is the dump's file name,
     from which the articles' URLs are made; `skip(page id, error, excerpt)` is told about pages that are no use.
     """
-    match = _SITE.search(site)
-    host = f"https://{match[1].replace('_', '-')}.wikipedia.org/wiki/" if match else None
     for raw in _page_blocks(path, start, stop, skip):
         page_id = _ID.search(raw)
         number = int(page_id[1]) if page_id else -1
@@ -99,10 +125,8 @@ def read_pages(
         if is_redirect(source) or is_disambiguation(source):
             continue
         timestamp = _TIMESTAMP.search(raw)
-        url = host + quote(name.replace(" ", "_"), safe="/:()") if host else None
-        yield Page(
-            number, name, url, timestamp[1].decode("ascii", "replace") if timestamp else None, wikitext_to_text(source)
-        )
+        written = timestamp[1].decode("ascii", "replace") if timestamp else None
+        yield Page(number, name, page_url(site, name), written, wikitext_to_text(source))
 
 
 def _page_blocks(

@@ -437,7 +437,7 @@ def _mend(bracket: str, words: Words) -> str:
         part = tokens[index]
         bare = part.replace(MARK, "")
         if MARK in part:
-            bare = re.sub(r" {2,}", " ", bare)
+            bare = re.sub(r" {2,}", " ", bare).rstrip(" ")
             # 'ビスラマ語: ' announced what is gone
             if words.dangling.fullmatch(bare) or bare.rstrip().endswith((":", "：")):
                 continue
