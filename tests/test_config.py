@@ -27,9 +27,7 @@ from corpuskit.filters.rules import check_signals
 LANGUAGES = ("ja", "en", "code")
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"), [("7", [7]), ("0-0", [0]), ("0-3", [0, 1, 2, 3]), ("09-11", [9, 10, 11])]
-)
+@pytest.mark.parametrize(("text", "numbers"), [("7", [7]), ("0-0", [0]), ("0-3", [0, 1, 2, 3]), ("09-11", [9, 10, 11])])
 def test_a_range_is_inclusive(text: str, numbers: list[int]) -> None:
     assert list(parse_range(text, "--shards")) == numbers
 
@@ -133,12 +131,12 @@ def test_an_unknown_language_is_answered_with_the_known_ones(lang: str) -> None:
 
 
 def test_an_unknown_preset_is_answered_with_the_closest_one() -> None:
-    with pytest.raises(UserError, match="--rules corpuskit_ja: .*did you mean corpuskit-ja?"):
+    with pytest.raises(UserError, match=r"--rules corpuskit_ja: .*did you mean corpuskit-ja\?"):
         load_rules("ja", "corpuskit_ja")
 
 
 def test_an_unknown_profile_is_answered_with_the_closest_one() -> None:
-    with pytest.raises(UserError, match="--profile sampel: pipeline ja has no such profile; did you mean sample?"):
+    with pytest.raises(UserError, match=r"--profile sampel: pipeline ja has no such profile; did you mean sample\?"):
         load_pipeline("ja").profile("sampel")
 
 

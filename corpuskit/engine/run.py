@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import shutil
+import socket
 import sys
 import time
 import traceback
@@ -217,16 +218,25 @@ def _run_on_ray(
 
 
 def start_ray(workers: int) -> Any:
-    """Connect to the cluster RAY_ADDRESS names, or start Ray on this machine with `workers` CPUs; once a process."""
+    """Connect to the cluster RAY_ADDRESS names, or start Ray on this machine with `workers` CPUs; once a process.
+
+    Raises:
+        Failure: nobody listens at RAY_ADDRESS; Ray itself would wait for minutes.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if "RAY_ADDRESS" not in os.environ:
+    address = os.environ.get("RAY_ADDRESS")
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise Failure(f"RAY_ADDRESS={address}: no Ray cluster answers there ({error})") from None
+    if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private local cluster needs no token file in $HOME
     import ray
 
     if not ray.is_initialized():
-        options: dict[str, Any] = (
-            {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers, "include_dashboard": False}
-        )
+        options: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     return ray
 
@@ -253,10 +263,17 @@ def workspace_lock(workspace: Path) -> Iterator[None]:
         os.close(handle)
 
 
+class _PlainLines(logging.Formatter):
+    """A line may quote foreign data, which must not steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "".join(c if c.isprintable() else "\ufffd" for c in super().format(record))
+
+
 def setup_logging(verbose: bool) -> None:
     """Log to stderr, one plain line an event."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_PlainLines("%(levelname)s: %(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO if verbose else logging.WARNING)
     log.propagate = False
