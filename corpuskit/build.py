@@ -306,8 +306,9 @@ def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: d
         lang, size = first.pipeline.lang, sum(s.bytes for s in full.sources)
         lines += [
             f"This was the bundled sample. The real thing: make corpus LANG={lang} PROFILE=full",
-            f"(about {size / 1e9:,.0f} GB to download, up to {full.disk_bytes / 1e12:.1f} TB of disk; a part of it: "
-            f"corpuskit corpus --lang {lang} --profile full --workspace full --source {full.sources[-1].name} --shards 0-3)",
+            f"(about {size / 1e9:,.0f} GB to download, up to {full.disk_bytes / 1e12:.1f} TB of disk; for a part of it: "
+            f"corpuskit corpus --lang {lang} --profile full --workspace full --source {full.sources[-1].name} "
+            "--shards 0-3)",
         ]
     else:
         lines.append(f"Next: {next_steps(space)}")
