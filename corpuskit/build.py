@@ -306,7 +306,7 @@ def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: d
         lang, size = first.pipeline.lang, sum(s.bytes for s in full.sources)
         lines += [
             f"This was the bundled sample. The real thing: make corpus LANG={lang} PROFILE=full",
-            f"(about {size / 1e9:,.0f} GB to download, up to {full.disk_bytes / 1e12:.1f} TB of disk; for a part of it: "
+            f"(about {size / 1e9:,.0f} GB to download, up to {full.disk_bytes / 1e12:.1f} TB of disk; or a part: "
             f"corpuskit corpus --lang {lang} --profile full --workspace full --source {full.sources[-1].name} "
             "--shards 0-3)",
         ]
@@ -323,14 +323,8 @@ def next_steps(space: Workspace) -> str:
     languages = space.languages("corpus")
     steps = [f"corpuskit tokenizer train{where}", f"corpuskit pack{where}", f"corpuskit train{where}"]
     if load_mixture(space.root) is None:
-        if len(languages) == 1:
-            other = "en" if languages != ["en"] else "ja"
-            steps.insert(
-                0, f"(corpuskit corpus --lang {other} --profile full{where};) corpuskit mix --{languages[0]} 1{where}"
-            )
-        else:
-            shares = " ".join(f"--{lang} {1 / len(languages):.2f}" for lang in languages)
-            steps.insert(0, f"corpuskit mix {shares}{where}")
+        shares = " ".join(f"--{lang} {1 / len(languages):.2f}" for lang in languages)
+        steps.insert(0, f"corpuskit mix {shares}{where}")
     return "; ".join(steps)
 
 

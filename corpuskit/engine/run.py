@@ -108,19 +108,21 @@ def map_shards(
     runner.tally.ran += len(todo)
     runner.tally.up_to_date += len(receipts)
     failures: dict[str, str] = {}
-    if todo:
-        execute = _run_on_ray if runner.executor == "ray" else _run_here
-        with progress_bar(stage.name, len(shards), len(receipts)) as advance:
-            for result in execute(stage, todo, out, params, runner):
-                if isinstance(result, _Failure):
-                    failures[result.shard] = result.error
-                    log.error("%s: shard %s failed: %s", stage.name, result.shard, result.error.splitlines()[-1])
-                    continue
-                receipts[result.receipt.shard] = result.receipt
-                spent = runner.tally.cpu_seconds
-                spent[stage.name] = spent.get(stage.name, 0.0) + result.cpu_seconds
-                advance(result.receipt.counts)
-    shutil.rmtree(out / store.SCRATCH, ignore_errors=True)
+    try:
+        if todo:
+            execute = _run_on_ray if runner.executor == "ray" else _run_here
+            with progress_bar(stage.name, len(shards), len(receipts)) as advance:
+                for result in execute(stage, todo, out, params, runner):
+                    if isinstance(result, _Failure):
+                        failures[result.shard] = result.error
+                        log.error("%s: shard %s failed: %s", stage.name, result.shard, result.error.splitlines()[-1])
+                        continue
+                    receipts[result.receipt.shard] = result.receipt
+                    spent = runner.tally.cpu_seconds
+                    spent[stage.name] = spent.get(stage.name, 0.0) + result.cpu_seconds
+                    advance(result.receipt.counts)
+    finally:  # a user's mistake or Ctrl-C must leave nothing behind either
+        shutil.rmtree(out / store.SCRATCH, ignore_errors=True)
     if failures:
         listed = [{"shard": s.name, "error": failures[s.name]} for s in shards if s.name in failures]
         store.write_json(out / "failed.json", listed)

@@ -208,6 +208,8 @@ def test_a_users_mistake_arrives_as_one_and_is_not_tried_again(
     assert type(mistake.value) is UserError
     assert str(mistake.value) == "--input x.jsonl: no field 'body'; it has text, url"
     assert attempts(params, "b") == 1
+    if executor == "local":  # on Ray other shards may be at work still; the next run sweeps
+        assert not (tmp_path / "out" / ".tmp").exists()
 
 
 def test_a_cluster_of_two_nodes_gives_the_same_bytes_and_both_work(
@@ -286,13 +288,10 @@ def test_a_second_run_in_the_same_folder_is_refused(tmp_path: Path, cli: Callabl
 
 def test_nothing_is_printed_where_there_is_no_terminal(tmp_path: Path, cli: Callable[..., Any]) -> None:
     write_documents(tmp_path / "a.jsonl", 3, seed=1)
-    for executor in ("local", "ray"):
-        done = cli(
-            *("clean", "--lang", "ja", "--input", tmp_path / "a.jsonl", "--out", tmp_path / executor),
-            *("--executor", executor),
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        assert "Funnel" in done.stdout
+    words = ("clean", "--lang", "ja", "--input", tmp_path / "a.jsonl", "--out", tmp_path / "out", "--executor", "local")
+    done = cli(*words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Funnel" in done.stdout
 
 
 def test_a_terminal_is_shown_shards_and_documents_per_second(tmp_path: Path, command: str) -> None:
