@@ -168,7 +168,8 @@ def clean(
     if language:
         model = find_model(lid_model)
         shards = [replace(s, inputs=(*s.inputs, model)) for s in shards]
-    params = {"normalize": normalize, "language": language, "rules": [r.model_dump() for r in rules.rules]}
+    bounds = [r.model_dump(exclude={"source"}) for r in rules.rules]  # a corrected citation redoes nothing
+    params = {"normalize": normalize, "language": language, "rules": bounds}
     return map_shards(STAGE, shards, out=out, params=params, runner=runner)
 
 

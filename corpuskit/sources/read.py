@@ -230,7 +230,7 @@ def local_reader(path: str, text_field: str) -> str:
         try:
             with open_bytes(path) as file:
                 names = pq.read_schema(file).names
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowInvalid, OSError) as error:
             raise UserError(f"--input {path}: not a Parquet file ({error})") from error
         if set(DOCUMENT.names) <= set(names) and text_field == "text":
             return "documents"
