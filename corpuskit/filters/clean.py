@@ -34,7 +34,7 @@ def signal_names(language_label: str | None) -> tuple[str, ...]:
 def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Clean one shard. Its second input, where there is one, is the language model.
 
-    Params: `normalize` (profile), `language` (fastText label or None), `rules` (name, signal, min, max of each, in order).
+    Params: `normalize` (profile), `language` (fastText label or None), `rules` (name, signal, min, max of each).
     Counts: documents in, kept, dropped by first failing rule, failing per rule, quarantined; characters and bytes.
     """
     rules = [Rule(**{**r, "source": ""}) for r in params["rules"]]
