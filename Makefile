@@ -63,10 +63,10 @@ $(VENV)/.train: pyproject.toml constraints.txt
 	@echo "making the environment $(VENV) (once, some minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "corpuskit needs Python 3.11 or later; say PYTHON=...")'
 	@$(PYTHON) -m venv "$(VENV)"
-	@$(PIP) -e '.[train,report]'
+	@$(PIP) -e '.[train,report,web]'
 	@$(PIP) --no-deps "$(LID)"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.train
-	@$(PIP) -e '.[train,report,s3,dev]'
+	@$(PIP) -e '.[train,report,s3,web,dev]'
 	@touch $@

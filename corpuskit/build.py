@@ -14,6 +14,7 @@ report/     funnel.json, index.html
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from corpuskit import config
 from corpuskit.config import Dedup, Pipeline, Profile, RuleSet, Source, UserError, suggest
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards, workspace_lock
-from corpuskit.engine.store import Receipt, as_inputs, read_receipts, write_json
+from corpuskit.engine.store import Receipt, as_inputs, read_receipts, sweep_strays, write_json
 from corpuskit.report.funnel import language_funnel
 
 
@@ -38,12 +39,16 @@ def open_space(
     """A workspace (or the --out folder of a command), held for one run at a time.
 
     Raises:
-        UserError: another run holds it, or it must exist and does not.
+        UserError: another run holds it, it must exist and does not, or it is no folder.
     """
     if existing and not root.is_dir():
         raise UserError(f"--workspace {root}: no such folder; build a corpus with: corpuskit corpus --lang ja")
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"{root}: cannot be made a folder ({error.strerror}); choose another one") from None
     with workspace_lock(root):
+        sweep_strays(root, root / "report", root / "mix")
         yield Workspace(root, Runner(executor, workers))
 
 
@@ -176,7 +181,8 @@ def clean(
     if language:
         model = find_model(lid_model)
         shards = [replace(s, inputs=(*s.inputs, model)) for s in shards]
-    params = {"normalize": normalize, "language": language, "rules": [r.model_dump() for r in rules.rules]}
+    bounds = [r.model_dump(exclude={"source"}) for r in rules.rules]  # a corrected citation redoes nothing
+    params = {"normalize": normalize, "language": language, "rules": bounds}
     return map_shards(STAGE, shards, out=out, params=params, runner=runner)
 
 
@@ -318,9 +324,12 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
 
     Returns the funnels by language, the bins, the report's path and how many shards ran.
     """
+    check_profile(space.root, requests[0].profile_name)
+    # everything is fetched before a sample makes room: a wrong --mirror must not cost it
+    fetched = [fetch_sources(space, r.sources, r.mirror or r.profile.mirror) for r in requests]
     claim_workspace(space.root, requests[0].profile_name)
-    for request in requests:
-        build_corpus(space, request)
+    for request, files in zip(requests, fetched, strict=True):
+        build_corpus(space, request, files)
     tokenizer = refresh_tokenizer(space, requests[0].profile.vocab_size)
     bins = pack(space)
     funnels, page = report(space)
@@ -336,8 +345,8 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
     }
 
 
-def claim_workspace(root: Path, profile: str) -> None:
-    """Keep the corpora of two profiles apart: one workspace holds one profile.
+def check_profile(root: Path, profile: str) -> str:
+    """Keep the corpora of two profiles apart: one workspace holds one profile. Returns the one it holds.
 
     The sample makes room for another profile, since it is rebuilt in seconds; nothing makes room for the sample.
 
@@ -345,13 +354,22 @@ def claim_workspace(root: Path, profile: str) -> None:
         UserError: the workspace holds the corpus of another profile.
     """
     path = root / "workspace.json"
-    held = orjson.loads(path.read_bytes())["profile"] if path.is_file() else profile
-    if held == "sample" != profile:
+    held: str = orjson.loads(path.read_bytes())["profile"] if path.is_file() else profile
+    if held not in ("sample", profile):
+        raise UserError(f"{root}: holds a corpus of the profile {held}; choose another folder with --workspace")
+    return held
+
+
+def claim_workspace(root: Path, profile: str) -> None:
+    """Write down which profile the workspace holds; a sample that was there makes room for another profile.
+
+    Raises:
+        UserError: as check_profile.
+    """
+    if check_profile(root, profile) != profile:
         for step in ("split", "clean", "dedup", "corpus", "tokenizer", "bins", "mix", "report"):
             shutil.rmtree(root / step, ignore_errors=True)
-    elif held != profile:
-        raise UserError(f"{root}: holds a corpus of the profile {held}; choose another folder with --workspace")
-    write_json(path, {"profile": profile})
+    write_json(root / "workspace.json", {"profile": profile})
 
 
 def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: dict[str, Any]) -> list[str]:
@@ -373,13 +391,25 @@ def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: d
             f"This was the bundled sample. The real thing: make corpus LANG={lang} PROFILE=full",
             f"(about {part / 1e9:,.0f} GB to download; all of it, with --shards all: {size / 1e9:,.0f} GB, up to "
             f"{full.disk_bytes / 1e12:.1f} TB of disk; a small part: "
-            f"corpuskit corpus --lang {lang} --profile full --source {full.sources[-1].name} --shards 0-3)",
+            f"corpuskit corpus --lang {lang} --profile full --workspace full --source {full.sources[-1].name} "
+            "--shards 0-3)",
         ]
     else:
-        lines.append(
-            "Next: corpuskit mix --ja 0.57 --en 0.31; corpuskit tokenizer train; corpuskit pack; corpuskit train"
-        )
+        lines.append(f"Next: {next_steps(space)}")
     return lines
+
+
+def next_steps(space: Workspace) -> str:
+    """The commands that lead from the corpora of a workspace to a training run."""
+    from corpuskit.mix.mixture import load_mixture
+
+    where = "" if space.root == Path("workspace") else f" --workspace {space.root}"
+    languages = space.languages("corpus")
+    steps = [f"corpuskit tokenizer train{where}", f"corpuskit pack{where}", f"corpuskit train{where}"]
+    if load_mixture(space.root) is None:
+        shares = " ".join(f"--{lang} {1 / len(languages):.2f}" for lang in languages)
+        steps.insert(0, f"corpuskit mix {shares}{where}")
+    return "; ".join(steps)
 
 
 def report(space: Workspace) -> tuple[dict[str, dict[str, Any]], Path]:
@@ -401,11 +431,10 @@ def report(space: Workspace) -> tuple[dict[str, dict[str, Any]], Path]:
     return funnels, write_report(space.root, funnels)
 
 
-def build_corpus(space: Workspace, request: CorpusRequest) -> dict[str, Any]:
-    """Fetch, clean, deduplicate and scrub one language; returns its funnel."""
+def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Input]) -> dict[str, Any]:
+    """Clean, deduplicate and scrub one language from its fetched files, by URL; returns its funnel."""
     pipeline, root, runner = request.pipeline, space.root, space.runner
     lang = pipeline.lang
-    files = fetch_sources(space, request.sources, request.mirror or request.profile.mirror)
     cleaned_in = root / "clean" / lang
     cleaned = clean(
         plan_clean(space, lang, request.sources, files),
@@ -653,6 +682,8 @@ def mix(
     from corpuskit.mix.mixture import make_mixture, save_mixture
     from corpuskit.mix.order import WindowOrder
 
+    if not 0 < max_epochs < math.inf:
+        raise UserError(f"--max-epochs {max_epochs}: a number above 0, such as 4")
     mixture, note = make_mixture(shares, space.languages("corpus"), tokens=tokens, max_epochs=max_epochs, seed=seed)
     result: dict[str, Any] = {"shares": mixture.shares, "note": note, "plan": None, "tokens": None}
     if set(mixture.shares) <= set(space.languages("bins")):
@@ -691,4 +722,4 @@ def print_mix(result: dict[str, Any]) -> None:
         )
         table.add_row(line["lang"], *cells)
     Console(width=None if Console().is_terminal else 120).print(table)
-    print("Next: corpuskit train --config tiny")
+    print("Next: corpuskit train; or first, for a tokenizer trained on these shares: corpuskit tokenizer train, pack")

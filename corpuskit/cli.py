@@ -352,7 +352,7 @@ def _show(result: Any, as_json: bool) -> None:
     else:
         import yaml
 
-        print(yaml.safe_dump(result, sort_keys=False, allow_unicode=True), end="")
+        print(_harmless(yaml.safe_dump(result, sort_keys=False, allow_unicode=True)), end="")
 
 
 def _print_json(result: Any) -> None:
@@ -362,8 +362,13 @@ def _print_json(result: Any) -> None:
 
 
 def _complain(line: str) -> None:
-    """One line on stderr. It may quote foreign data, which must not steer the terminal."""
-    print("".join(c if c.isprintable() else "\ufffd" for c in line), file=sys.stderr)
+    """One line on stderr. It may quote foreign data."""
+    print(_harmless(line.replace("\n", " ")), file=sys.stderr)
+
+
+def _harmless(text: str) -> str:
+    """The text without anything that would steer the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
 
 
 def main() -> None:
@@ -381,9 +386,10 @@ def main() -> None:
         for failed in error.failures if isinstance(error, ShardsFailed) else ():
             _complain(f"  {failed['shard']}: {failed['error'].splitlines()[-1]}")
         sys.exit(1)
-    except KeyboardInterrupt:
-        _complain("stopped; the same command goes on where this one was")
-        sys.exit(130)
+    except SystemExit as leave:
+        if leave.code == 130:  # what typer makes of Ctrl-C
+            _complain("stopped; the same command goes on where this one was")
+        raise
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise

@@ -75,7 +75,7 @@ class Source(Strict):
     """One upstream dataset of a pipeline. `use: NAME` takes what it does not say from pipelines/sources/NAME.yaml."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
-    reader: Literal["jsonl", "cc100", "wikipedia", "cirrus", "parquet", "csv", "lines"]
+    reader: Literal["jsonl", "cc100", "wikipedia", "cirrus", "parquet", "csv", "lines", "warc", "wet", "aozora"]
     url: str  # may hold {shard:05d}
     shards: str | None = None  # inclusive range such as 0-1023, for a url with {shard}
     first_shards: str | None = None  # the part of them that is taken unless --shards says otherwise

@@ -28,9 +28,7 @@ from corpuskit.filters.rules import check_signals
 LANGUAGES = ("ja", "en", "code")
 
 
-@pytest.mark.parametrize(
-    ("text", "numbers"), [("7", [7]), ("0-0", [0]), ("0-3", [0, 1, 2, 3]), ("09-11", [9, 10, 11])]
-)
+@pytest.mark.parametrize(("text", "numbers"), [("7", [7]), ("0-0", [0]), ("0-3", [0, 1, 2, 3]), ("09-11", [9, 10, 11])])
 def test_a_range_is_inclusive(text: str, numbers: list[int]) -> None:
     assert list(parse_range(text, "--shards")) == numbers
 
@@ -136,12 +134,12 @@ def test_an_unknown_language_is_answered_with_the_known_ones(lang: str) -> None:
 
 
 def test_an_unknown_preset_is_answered_with_the_closest_one() -> None:
-    with pytest.raises(UserError, match="--rules corpuskit_ja: .*did you mean corpuskit-ja?"):
+    with pytest.raises(UserError, match=r"--rules corpuskit_ja: .*did you mean corpuskit-ja\?"):
         load_rules("ja", "corpuskit_ja")
 
 
 def test_an_unknown_profile_is_answered_with_the_closest_one() -> None:
-    with pytest.raises(UserError, match="--profile sampel: pipeline ja has no such profile; did you mean sample?"):
+    with pytest.raises(UserError, match=r"--profile sampel: pipeline ja has no such profile; did you mean sample\?"):
         load_pipeline("ja").profile("sampel")
 
 
@@ -216,7 +214,7 @@ def test_a_source_takes_from_the_upstream_dataset_it_uses_what_it_does_not_say_i
 
 
 def test_what_an_upstream_dataset_needs_is_asked_for() -> None:
-    with pytest.raises(UserError, match="say 'with: {wiki: ...}'"):
+    with pytest.raises(UserError, match=r"say 'with: \{wiki: ...\}'"):
         load_upstream("wikimedia").source("wikimedia", {"name": "w"})
     with pytest.raises(UserError, match="has no url that follows a pattern"):
         load_upstream("refinedweb").source("refinedweb", {"name": "w"})

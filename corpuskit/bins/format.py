@@ -8,7 +8,7 @@
                its document, its URL and the rules it passed
     manifest.json  beside them: dtype, vocabulary, tokenizer hash, and of each NAME its source, counts and hashes
 
-Opening checks sizes and the tokenizer's vocabulary against the manifest, so a wrong dtype cannot go unseen.
+Opening checks the size of every NAME.bin against the manifest, so a wrong dtype cannot go unseen.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class TokenStream:
             manifest = orjson.loads((folder / MANIFEST).read_bytes())
         except FileNotFoundError:
             raise UserError(f"{folder}: no bins here; make them with: corpuskit pack") from None
+        except orjson.JSONDecodeError as error:
+            raise UserError(f"{folder / MANIFEST}: damaged ({error}); make it again with: corpuskit pack") from error
         dtype = np.dtype(manifest["dtype"])
         bins = []
         for shard in manifest["shards"]:

@@ -12,6 +12,7 @@ import fcntl
 import logging
 import os
 import shutil
+import socket
 import sys
 import time
 import traceback
@@ -107,19 +108,21 @@ def map_shards(
     runner.tally.ran += len(todo)
     runner.tally.up_to_date += len(receipts)
     failures: dict[str, str] = {}
-    if todo:
-        execute = _run_on_ray if runner.executor == "ray" else _run_here
-        with progress_bar(stage.name, len(shards), len(receipts)) as advance:
-            for result in execute(stage, todo, out, params, runner):
-                if isinstance(result, _Failure):
-                    failures[result.shard] = result.error
-                    log.error("%s: shard %s failed: %s", stage.name, result.shard, result.error.splitlines()[-1])
-                    continue
-                receipts[result.receipt.shard] = result.receipt
-                spent = runner.tally.cpu_seconds
-                spent[stage.name] = spent.get(stage.name, 0.0) + result.cpu_seconds
-                advance(result.receipt.counts)
-    shutil.rmtree(out / store.SCRATCH, ignore_errors=True)
+    try:
+        if todo:
+            execute = _run_on_ray if runner.executor == "ray" else _run_here
+            with progress_bar(stage.name, len(shards), len(receipts)) as advance:
+                for result in execute(stage, todo, out, params, runner):
+                    if isinstance(result, _Failure):
+                        failures[result.shard] = result.error
+                        log.error("%s: shard %s failed: %s", stage.name, result.shard, result.error.splitlines()[-1])
+                        continue
+                    receipts[result.receipt.shard] = result.receipt
+                    spent = runner.tally.cpu_seconds
+                    spent[stage.name] = spent.get(stage.name, 0.0) + result.cpu_seconds
+                    advance(result.receipt.counts)
+    finally:  # a user's mistake or Ctrl-C must leave nothing behind either
+        shutil.rmtree(out / store.SCRATCH, ignore_errors=True)
     if failures:
         listed = [{"shard": s.name, "error": failures[s.name]} for s in shards if s.name in failures]
         store.write_json(out / "failed.json", listed)
@@ -217,16 +220,25 @@ def _run_on_ray(
 
 
 def start_ray(workers: int) -> Any:
-    """Connect to the cluster RAY_ADDRESS names, or start Ray on this machine with `workers` CPUs; once a process."""
+    """Connect to the cluster RAY_ADDRESS names, or start Ray on this machine with `workers` CPUs; once a process.
+
+    Raises:
+        Failure: nobody listens at RAY_ADDRESS; Ray itself would wait for minutes.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if "RAY_ADDRESS" not in os.environ:
+    address = os.environ.get("RAY_ADDRESS")
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        try:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        except OSError as error:
+            raise Failure(f"RAY_ADDRESS={address}: no Ray cluster answers there ({error})") from None
+    if address is None:
         os.environ.setdefault("RAY_AUTH_MODE", "disabled")  # a private local cluster needs no token file in $HOME
     import ray
 
     if not ray.is_initialized():
-        options: dict[str, Any] = (
-            {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers, "include_dashboard": False}
-        )
+        options: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     return ray
 
@@ -253,10 +265,17 @@ def workspace_lock(workspace: Path) -> Iterator[None]:
         os.close(handle)
 
 
+class _PlainLines(logging.Formatter):
+    """A line may quote foreign data, which must not steer the terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return "".join(c if c.isprintable() else "\ufffd" for c in super().format(record))
+
+
 def setup_logging(verbose: bool) -> None:
     """Log to stderr, one plain line an event."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler.setFormatter(_PlainLines("%(levelname)s: %(message)s"))
     log.handlers[:] = [handler]
     log.setLevel(logging.INFO if verbose else logging.WARNING)
     log.propagate = False

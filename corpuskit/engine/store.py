@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -100,7 +101,9 @@ def done(folder: Path, shard: Shard, key: str) -> Receipt | None:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write a small file whole: temporary name, flush to disk, rename."""
+    """Write a small file whole: temporary name, flush to disk, rename. A file that holds just this is left alone."""
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -160,8 +163,15 @@ def as_inputs(folder: Path, receipts: Iterable[Receipt], kind: str, root: Path) 
 def sweep(folder: Path) -> None:
     """Remove scratch left by runs that were killed."""
     shutil.rmtree(folder / SCRATCH, ignore_errors=True)
-    for stray in folder.glob("**/.*.tmp"):
-        stray.unlink(missing_ok=True)
+    sweep_strays(folder, folder / RECEIPTS)
+
+
+def sweep_strays(*folders: Path) -> None:
+    """Remove the temporary files that `write_atomic` left in these folders when it was killed."""
+    for folder in folders:
+        for stray in folder.glob(".*.tmp"):
+            if re.fullmatch(r"\..+\.\d+\.tmp", stray.name):
+                stray.unlink(missing_ok=True)
 
 
 def prune(folder: Path, keep: Iterable[str]) -> None:

@@ -12,6 +12,9 @@ import pyarrow.parquet as pq
 BATCH_BYTES = 16 << 20  # text bytes a batch may hold before it is handed on; bounds a worker's memory
 BATCH_ROWS = 4096
 
+_REPEATED = ["source", "lang", "step", "rule", "type", "file"]  # columns a dictionary is worth trying for
+_PAGE_CHECK_ROWS = 64  # pages near 1 MB also where rows are long: zstd takes a fifth less time than on pages of 10 MB
+
 
 class TableWriter:
     """Writes one Parquet file batch by batch. The file exists, with its schema, even when no batch comes.
@@ -24,7 +27,15 @@ class TableWriter:
         self.rows = 0
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd", compression_level=3, store_schema=False)
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=3,
+            use_dictionary=_REPEATED,
+            write_batch_size=_PAGE_CHECK_ROWS,
+            store_schema=False,
+        )
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append a batch with the writer's schema."""

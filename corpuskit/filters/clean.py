@@ -34,10 +34,10 @@ def signal_names(language_label: str | None) -> tuple[str, ...]:
 def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Clean one shard. Its second input, where there is one, is the language model.
 
-    Params: `normalize` (profile), `language` (fastText label or None), `rules` (list of rule fields, in order).
+    Params: `normalize` (profile), `language` (fastText label or None), `rules` (name, signal, min, max of each).
     Counts: documents in, kept, dropped by first failing rule, failing per rule, quarantined; characters and bytes.
     """
-    rules = [Rule(**r) for r in params["rules"]]
+    rules = [Rule(**{**r, "source": ""}) for r in params["rules"]]
     names = signal_names(params["language"])
     schema = pa.schema([("id", pa.string()), *((n, pa.float32()) for n in names), ("rule", pa.string())])
     counts: dict[str, Any] = {
@@ -88,6 +88,7 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     quarantine.close()
     counts["in"] += quarantine.count
     counts["quarantined"] = quarantine.count
+    counts["skipped"] = dict(sorted(quarantine.skipped.items()))
     return counts
 
 

@@ -2,9 +2,11 @@
 
 Each signal is named after what it divides. `char` means a non-white-space character of the shadow. Definitions:
 
-    line        text between line ends, blank lines left out; its length counts every character but the margins
-    sentence    text up to 。．！？!? or a line end; not between digits (3．14), not before a closing 」』）"; the marks
-                that end it count to its length
+    line        text between line ends, blank lines left out; its length counts every character but the margins; two
+                lines are the same when they differ in white space alone
+    sentence    text up to 。．！？!? or a line end; the marks that end it count to its length. ．does not end one
+                between digits (3．14) or before a Latin letter (example.jp), no mark does before another mark or before
+                a closing 」』）"
     top_Ngram_char_fraction        count of the most frequent character N-gram x N / chars; 0 if it occurs once
     duplicate_Ngram_char_fraction  chars covered by an N-gram that already occurred earlier, each counted once / chars;
                                    the first copy is not counted, so text repeated k times gives about (k - 1) / k
@@ -55,7 +57,7 @@ SIGNALS = (
     "short_line_fraction",  # lines of at most 10 characters
     "duplicate_line_char_fraction",  # characters of lines that occurred before, over characters of all lines
     "ellipsis_line_fraction",  # lines that end in ..., ・・・ or 。。。
-    "punctuated_line_fraction",  # lines that end in a sentence mark or a closing quotation mark
+    "punctuated_line_fraction",  # lines that end in a sentence mark or a closing quotation mark or bracket
     "num_sentences",
     "mean_sentence_chars",
     "long_sentence_char_fraction",  # characters of sentences longer than 200

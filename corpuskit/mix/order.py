@@ -102,6 +102,8 @@ class WindowOrder:
                     f"{mixture.tokens} tokens of this mixture repeat '{scarce}' over {mixture.max_epochs:g} times; "
                     f"at most {longest * sequence_length} tokens, or raise --max-epochs"
                 )
+        if windows_of_run < 1:
+            raise UserError(f"this mixture gives no window of {sequence_length} tokens; mix more tokens or epochs")
         content = {
             "mixture": mixture.model_dump(),
             "bins": {s.lang: [shard["sha256"]["bin"] for shard in s.manifest["shards"]] for s in streams},

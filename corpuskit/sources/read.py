@@ -19,6 +19,7 @@ from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import BATCH_BYTES, BATCH_ROWS, TableWriter, read_batches
 from corpuskit.schema import DOCUMENT, add_sizes, document_id
+from corpuskit.sources.aozora import read_aozora
 from corpuskit.sources.cc100 import read_cc100, read_parts
 from corpuskit.sources.cirrus import read_cirrus
 from corpuskit.sources.codecs import SUFFIXES
@@ -29,15 +30,19 @@ from corpuskit.sources.record import RECORDS, Quarantine, Record
 from corpuskit.sources.streams import CutStream, open_bytes, read_chunks, split_lines
 from corpuskit.sources.table import read_csv, read_header
 from corpuskit.sources.text import read_lines, read_text
+from corpuskit.sources.warc import read_warc, read_wet
 from corpuskit.sources.wikipedia import read_wikipedia
 
 READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator[Record]]] = {
+    "aozora": read_aozora,
     "cc100": read_cc100,
     "cirrus": read_cirrus,
     "csv": read_csv,
     "lines": read_lines,
     "parts": read_parts,  # of a CC-100 stream, see split.py
     "text": read_text,
+    "warc": lambda source, labels, quarantine: read_warc(source, labels, quarantine, quarantine.skipped),
+    "wet": lambda source, labels, quarantine: read_wet(source, labels, quarantine, quarantine.skipped),
     "wikipedia": read_wikipedia,
 }
 COLUMN_READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator[pa.RecordBatch]]] = {
@@ -142,6 +147,9 @@ _READER_OF_SUFFIX = {
     "txt": "text",
     "text": "text",
     "xml": "wikipedia",
+    "warc": "warc",
+    "arc": "warc",
+    "wet": "wet",
 }
 
 
@@ -228,7 +236,7 @@ def read(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
             add_sizes(counts, "in", batch.column("text"))
     quarantine.close()
     counts |= {"in": kept.rows + quarantine.count, "kept": kept.rows, "quarantined": quarantine.count}
-    return counts
+    return counts | {"skipped": dict(sorted(quarantine.skipped.items()))}
 
 
 STAGE = Stage("read", 1, read)

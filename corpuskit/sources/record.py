@@ -5,6 +5,7 @@ A reader that makes its records one by one yields Records; one that has them in 
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,6 +40,9 @@ class Quarantine:
 
     def __init__(self, folder: Path) -> None:
         self.count = 0
+        self.skipped: Counter[str] = (
+            Counter()
+        )  # records that are no documents by their kind, such as requests in a WARC
         self._path = folder / "quarantined.parquet"
         self._rows: list[dict[str, Any]] = []
         self._writer: TableWriter | None = None

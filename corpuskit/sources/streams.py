@@ -99,8 +99,7 @@ def _raw_chunks(path: str, start: int, stop: int | None) -> Iterator[bytes]:
 def line_blocks(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes | None]]:
     """Blocks of whole lines with their ends, of about BLOCK bytes, in order, each with the offset of its first byte.
 
-    Only the very last line may lack its end. None stands for a line longer than MAX_LINE, which is never held whole
-    (chunks are shorter than MAX_LINE).
+    Only the very last line may lack its end. None stands for a line longer than MAX_LINE, which is never held whole.
 
     Raises:
         CutStream: as `chunks` does, after all lines before the cut. What there is of the cut line is lost.
@@ -112,6 +111,7 @@ def line_blocks(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes | None]]:
     skipping = False  # inside a line that is too long
     cut: CutStream | None = None
     over = False
+    chunks = _bounded(chunks)
     while not over:
         try:
             chunk = next(chunks, b"")
@@ -148,6 +148,15 @@ def line_blocks(chunks: Iterator[bytes]) -> Iterator[tuple[int, bytes | None]]:
             ready, ready_bytes = [], 0
     if cut is not None:
         raise cut
+
+
+def _bounded(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The chunks, none longer than MAX_LINE: so a line that lies inside one is short enough."""
+    for chunk in chunks:
+        if len(chunk) <= MAX_LINE:
+            yield chunk
+        else:
+            yield from (chunk[at : at + MAX_LINE] for at in range(0, len(chunk), MAX_LINE))
 
 
 def split_lines(chunks: Iterator[bytes]) -> Iterator[bytes | None]:

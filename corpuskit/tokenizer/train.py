@@ -9,6 +9,7 @@ faster than 0.2.1 with the same vocabulary.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,12 @@ def train(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
             raise UserError(
                 f"--vocab-size {params['vocab_size']}: this corpus is too small for so many pieces; at most {limit}"
             ) from error
+        if needed := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
+            raise UserError(
+                f"--vocab-size {params['vocab_size']}: fewer pieces than the corpus has letters; at least {needed[1]}"
+            ) from error
+        if "!sentences_.empty()" in str(error):
+            raise UserError("the corpus is too small for a tokenizer: it holds no text") from error
         raise
     (scratch / "_.model").write_bytes(model.getvalue())
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())

@@ -20,13 +20,13 @@ def main() -> int:
     parser.add_argument("--workspace", type=Path, default=Path("workspace"), help="holds the bins and the mixture")
     parser.add_argument("--config", default="tiny", help="tiny, 25m, 124m, 350m, 1b, or a YAML file")
     # torchrun on Python 3.11 takes a --run among its script's options for its own --run-path, hence the second name
-    parser.add_argument("--run", "--run-name", help="name of the run (under torchrun: --run-name); by default CONFIG")
+    parser.add_argument("--run", "--run-name", default="default", help="name of the run (under torchrun: --run-name)")
     parser.add_argument("--steps", type=int, help="where the run ends; by default what the configuration says")
     parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
     arguments = parser.parse_args()
-    run = arguments.run or Path(arguments.config).stem
+    workspace, config, run = arguments.workspace, arguments.config, arguments.run
     try:
-        return launch(arguments.workspace, arguments.config, run, arguments.steps, processes=1, json=arguments.json)
+        return launch(workspace, config, run, arguments.steps, processes=1, json=arguments.json)
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # every process finds the same mistake; one line is enough
             print(f"error: {error}", file=sys.stderr, flush=True)

@@ -45,6 +45,8 @@ def launch(workspace: Path, config_name: str, run: str, steps: int | None, proce
     if processes < 1:
         raise UserError(f"--processes {processes}: ask for at least one")
     config = load_config(config_name)
+    # read when torch loads: threads that wait for each other sleep, where spinning makes a busy machine 4 times slower
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     if processes > 1 and "WORLD_SIZE" not in os.environ:
         return _launch_processes(workspace, config_name, config, run, steps, processes, json)
 

@@ -17,7 +17,12 @@ from corpuskit.config import UserError
 from corpuskit.filters import language
 from corpuskit.filters.language import find_model, language_probability
 
-JAPANESE = ["今日 は よい 天気 です", "図書館 で 本 を 借り ました", "電車 が 遅れ て い ます", "夕飯 は カレー に し ます"]
+JAPANESE = [
+    "今日 は よい 天気 です",
+    "図書館 で 本 を 借り ました",
+    "電車 が 遅れ て い ます",
+    "夕飯 は カレー に し ます",
+]
 ENGLISH = ["the weather is fine today", "we borrowed a book there", "the train is running late", "dinner will be curry"]
 
 

@@ -33,10 +33,21 @@ def failed_rules(text: str, lang: str, language: float = 1.0) -> list[str]:
 
 # --- building texts of an exact length ----------------------------------------------------------------------------
 
-WHO = ["祖父", "図書館の職員", "隣の大工", "若い漁師", "町の医者", "高校の教師", "旅の画家", "老いた農夫", "駅の案内係", "理科の先生"]
+WHO = [
+    "祖父",
+    "図書館の職員",
+    "隣の大工",
+    "若い漁師",
+    "町の医者",
+    "高校の教師",
+    "旅の画家",
+    "老いた農夫",
+    "駅の案内係",
+    "理科の先生",
+]
 WHERE = ["朝の港で", "山あいの畑で", "古い橋のそばで", "雨の商店街で", "静かな寺の庭で", "川沿いの道で", "冬の浜辺で"]
-WHAT = ["小さな舟を直した", "地図を広げて道を確かめた", "白い花の名前を調べた", "昔の写真を見せてくれた", "新しい井戸を掘り始めた",
-        "子どもたちに歌を教えた", "焼きたての餅を配った", "壊れた時計を持ち帰った", "遠くの雷に耳を澄ませた"]  # fmt: skip
+WHAT = ["小さな舟を直した", "地図を広げて道を確かめた", "白い花の名前を調べた", "昔の写真を見せてくれた", "新しい井戸を掘り始めた",  # noqa: E501
+        "子どもたちに歌を教えた", "焼きたての餅を配った", "壊れた時計を持ち帰った", "遠くの雷に耳を澄ませた"]  # fmt: skip  # noqa: E501
 
 
 def sentences() -> Iterator[str]:
@@ -97,7 +108,9 @@ def short_lines(short: int) -> str:
 
 
 def ellipsis(trailing: int) -> str:
-    return "\n".join(s[:-1] + ("…" if at < trailing else "。") for at, s in enumerate(itertools.islice(sentences(), 20)))
+    return "\n".join(
+        s[:-1] + ("…" if at < trailing else "。") for at, s in enumerate(itertools.islice(sentences(), 20))
+    )
 
 
 def same_lines(repeated: int) -> str:
@@ -159,17 +172,32 @@ def test_every_japanese_rule_has_a_text_on_both_sides() -> None:
 
 REMOVED_JA = {
     "UTF-8 read as Shift_JIS": (prose(300).encode().decode("cp932", "replace"), "garbled"),
-    "an English page": ("The committee met again in spring. " * 3 + "Nobody in the room had read the report. " * 8, "not_japanese"),
-    "a Chinese page": ("這本書講述了一個年輕人離開家鄉到大城市尋找工作的故事,他經歷了許多困難,最後終於成功了。" * 8, "few_hiragana"),
+    "an English page": (
+        "The committee met again in spring. " * 3 + "Nobody in the room had read the report. " * 8,
+        "not_japanese",
+    ),
+    "a Chinese page": (
+        "這本書講述了一個年輕人離開家鄉到大城市尋找工作的故事,他經歷了許多困難,最後終於成功了。" * 8,
+        "few_hiragana",
+    ),
     "a list of model names": (
-        "".join(f"プリンターインクカートリッジブラックラージサイズセットパック{a}{b}を。" for a, b in zip(KATAKANA, KATAKANA[9:], strict=False)),
+        "".join(
+            f"プリンターインクカートリッジブラックラージサイズセットパック{a}{b}を。"
+            for a, b in zip(KATAKANA, KATAKANA[9:], strict=False)
+        ),
         "mostly_katakana",
     ),
-    "a price list": ("\n".join(f"品番{n * 7919 % 99991:05d} 価格{n * 104729 % 99991}円です" for n in range(40)), "mostly_digits"),
+    "a price list": (
+        "\n".join(f"品番{n * 7919 % 99991:05d} 価格{n * 104729 % 99991}円です" for n in range(40)),
+        "mostly_digits",
+    ),
     "a menu": ("\n".join(letters(4, KATAKANA[:9] + HIRAGANA, seed=at) for at in range(80)), "short_lines"),
     "one sentence again and again": ("本日限りの特別価格でご提供いたします。" * 20, "duplicate_sentences"),
     "teasers": ("\n".join(s[:18] + "..." for s in itertools.islice(sentences(), 30)), "ellipsis_lines"),
-    "a navigation bar on every screen": ("トップページへ戻る方はこちらからどうぞ\n" * 12 + prose(200), "duplicate_lines"),
+    "a navigation bar on every screen": (
+        "トップページへ戻る方はこちらからどうぞ\n" * 12 + prose(200),
+        "duplicate_lines",
+    ),
 }
 
 
@@ -190,7 +218,7 @@ KEPT_JA = {
 二　個人識別符号が含まれるもの
 ２　この法律において「個人識別符号」とは、次の各号のいずれかに該当する文字、番号、記号その他の符号のうち、政令で定めるものをいう。
 第三条　削除
-""",
+""",  # noqa: E501
     "a recipe": """\
 肉じゃがの作り方（四人分）
 
@@ -333,7 +361,9 @@ def endings(count: int, mark: str, other: str) -> str:
 
 def same_english(repeated: int, joint: str) -> str:
     pick = random.Random(7)
-    made = [" ".join("".join(pick.choices("bcdfgklmnprstvz", k=4)) for _ in range(5)) + "." for _ in range(100 - repeated)]
+    made = [
+        " ".join("".join(pick.choices("bcdfgklmnprstvz", k=4)) for _ in range(5)) + "." for _ in range(100 - repeated)
+    ]
     made[0] = "that with" + made[0][9:]
     return joint.join(made + made[1 : 1 + repeated])
 
@@ -417,7 +447,10 @@ CODE: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("rule", CODE)
 def test_code_at_the_bound_is_kept_and_beyond_it_fails_this_rule_alone(rule: str) -> None:
-    inside, outside = ("\n".join(t[at : at + 80] for at in range(0, len(t), 80)) if rule == "few_alphanumeric" else t for t in CODE[rule])
+    inside, outside = (
+        "\n".join(t[at : at + 80] for at in range(0, len(t), 80)) if rule == "few_alphanumeric" else t
+        for t in CODE[rule]
+    )
     assert failed_rules(inside, "code") == []
     assert failed_rules(outside, "code") == [rule]
 
@@ -491,6 +524,6 @@ def test_a_rule_on_an_unknown_signal_is_refused_with_the_closest_one() -> None:
     rules = RuleSet(
         name="mine", lang="ja", description="", rules=(Rule(name="r", signal="num_char", min=1, source="own"),)
     )
-    with pytest.raises(UserError, match="rules mine: rule r: unknown signal 'num_char'; did you mean num_chars?"):
+    with pytest.raises(UserError, match=r"rules mine: rule r: unknown signal 'num_char'; did you mean num_chars\?"):
         check_signals(rules, SIGNALS)
     check_signals(rules.model_copy(update={"rules": ()}), SIGNALS)

@@ -1,4 +1,4 @@
-"""ja-safe: what it changes, what it leaves alone, and that it equals a plain reading of its docstring on all of Unicode."""
+"""ja-safe: what it changes, what it leaves alone, and that it is what its docstring says on all of Unicode."""
 
 from __future__ import annotations
 
@@ -127,7 +127,9 @@ def reference(text: str) -> str:
 
 
 INTERESTING = st.sampled_from(
-    [*"かガはカｶﾊｳﾞﾟﾞ。｡Ａ１a ～〜▁_e각가\u3099\u309a\u0301\u0323\u0338\u1161\u11a8\r\n\v\x85\u2028\0\u200b\ufeff\u200d\ufe0f👨👩❤←≠\u2adc\u2329𠮷\ufa6c\u212b½"]
+    [
+        *"かガはカｶﾊｳﾞﾟﾞ。｡Ａ１a ～〜▁_e각가\u3099\u309a\u0301\u0323\u0338\u1161\u11a8\r\n\v\x85\u2028\0\u200b\ufeff\u200d\ufe0f👨👩❤←≠\u2adc\u2329𠮷\ufa6c\u212b½"  # noqa: E501
+    ]
 )
 ANY = st.text(st.one_of(INTERESTING, st.characters(exclude_categories=["Cs"])), max_size=40)
 

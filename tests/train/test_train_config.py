@@ -15,8 +15,8 @@ from corpuskit.train.metrics import flops_per_token, peak_flops
 @pytest.mark.parametrize(
     ("name", "vocab_size", "millions"),
     [
-        ("tiny", 4000, 1.3),
-        ("tiny", 8000, 1.8),
+        ("tiny", 4000, 1.8),
+        ("tiny", 8000, 2.8),
         ("25m", 32000, 22.9),
         ("124m", 32000, 134.1),
         ("350m", 32000, 373.9),
