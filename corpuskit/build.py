@@ -14,6 +14,7 @@ report/     funnel.json, index.html
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Iterator, Sequence
@@ -30,6 +31,8 @@ from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards, workspace_lock
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts, sweep_strays, write_json
 from corpuskit.report.funnel import language_funnel
+
+log = logging.getLogger("corpuskit")
 
 
 @contextmanager
@@ -65,7 +68,19 @@ class Workspace:
         found = (
             (p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else ()
         )
-        return sorted(lang for lang in found if read_receipts(folder / lang))
+        languages = sorted(lang for lang in found if read_receipts(folder / lang))
+        if step != "corpus":
+            return languages
+        for lang in languages:
+            if not self._finished(lang):
+                log.warning("the corpus of %s is unfinished and left out; run: corpuskit corpus --lang %s", lang, lang)
+        return [lang for lang in languages if self._finished(lang)]
+
+    def _finished(self, lang: str) -> bool:
+        """Whether every shard that was cleaned has come through to the corpus."""
+        folders = [self.root / step / lang for step in ("clean", "dedup", "corpus")]
+        shards = [{r.shard for r in read_receipts(folder)} for folder in folders]
+        return shards[0] == shards[1] == shards[2] and not any((f / "failed.json").exists() for f in folders)
 
     def corpus_shards(self, lang: str) -> list[Shard]:
         """The finished corpus of a language as shards, each with its one documents file."""
@@ -389,8 +404,9 @@ def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: d
         part = sum(s.bytes for s in resolve_sources(first.pipeline, full, (), None))
         lines += [
             f"This was the bundled sample. The real thing: make corpus LANG={lang} PROFILE=full",
-            f"(about {part / 1e9:,.0f} GB to download; all of it, with --shards all: {size / 1e9:,.0f} GB, up to "
-            f"{full.disk_bytes / 1e12:.1f} TB of disk; a small part: "
+            f"(with ARGS='--shards all' about {size / 1e9:,.0f} GB to download, up to "
+            f"{full.disk_bytes / 1e12:.1f} TB of disk;"
+            f" a first run takes {part / 1e9:,.0f} GB; a small part: "
             f"corpuskit corpus --lang {lang} --profile full --workspace full --source {full.sources[-1].name} "
             "--shards 0-3)",
         ]
@@ -445,7 +461,7 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         language=pipeline.language_id,
         lid_model=request.lid_model,
     )
-    priorities = {s.name: str(n) for n, s in enumerate(request.sources)}
+    priorities = {s.name: str(n) for n, s in enumerate(request.profile.sources)}
     deduplicated_in = root / "dedup" / lang
     deduplicated = deduplicate(
         [

@@ -134,7 +134,7 @@ def test_what_a_killed_run_left_in_the_open_is_swept(cli: Cli, tree: Tree, tmp_p
         return tree(out)
 
     whole = run()
-    for name in (".tmp/00000.4711/kept.parquet", "receipts/.00000.json.4711.tmp", ".funnel.json.4711.tmp",
+    for name in (".corpuskit-tmp/00000.4711/kept.parquet", "receipts/.00000.json.4711.tmp", ".funnel.json.4711.tmp",
                  "report/.index.html.4711.tmp"):  # fmt: skip
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_bytes(b"half of it")

@@ -89,10 +89,16 @@ def map_shards(
     Raises:
         ShardsFailed: after everything else has run, when some shards failed for good.
         ValueError: two shards carry the same name.
+        UserError: `out` holds another stage's results, or an input of this one.
     """
     if len({s.name for s in shards}) != len(shards):
         raise ValueError(f"{stage.name}: shard names are not unique")
     out.mkdir(parents=True, exist_ok=True)
+    if other := {r.stage for r in store.read_receipts(out)} - {stage.name}:
+        raise UserError(
+            f"{out}: holds what '{min(other)}' made, which '{stage.name}' would replace; choose another folder"
+        )
+    _keep_inputs(shards, out)
     store.sweep(out)
     store.prune(out, [s.name for s in shards])
     (out / "failed.json").unlink(missing_ok=True)
@@ -130,9 +136,13 @@ def map_shards(
     return [receipts[s.name] for s in shards]
 
 
-def count_todo(stage: Stage, shards: Sequence[Shard], *, out: Path, params: dict[str, Any]) -> int:
-    """How many shards map_shards would run."""
-    return sum(not store.done(out, s, shard_key(stage.name, stage.version, params, s)) for s in shards)
+def _keep_inputs(shards: Sequence[Shard], out: Path) -> None:
+    """Refuse inputs among the files this stage writes and removes."""
+    own = {(out / o.path).resolve(): o.path for r in store.read_receipts(out) for o in r.outputs}
+    for shard in shards:
+        for source in shard.inputs:
+            if "://" not in source.path and Path(source.path).resolve() in own:
+                raise UserError(f"{source.path}: lies in the folder the results go to; choose another --out")
 
 
 @dataclass(frozen=True, slots=True)

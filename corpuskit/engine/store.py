@@ -6,7 +6,7 @@ Layout of one stage's folder, for a shard called `mc4-00000`:
     removed/mc4-00000.parquet      likewise; `_.bin` would become `mc4-00000.bin` beside the folders, and
                                    `parts/00007.parquet` would become `parts/mc4-00000-00007.parquet`
     receipts/mc4-00000.json        inputs, parameters, counts, and size and sha256 of each output
-    .tmp/                          scratch of running shards; swept when a run starts and when it ends
+    .corpuskit-tmp/                scratch of running shards; swept when a run starts and when it ends
 
 A shard is done when its receipt's key matches and every output it names has the recorded size. Nothing in the folder
 depends on time, host or worker, so two runs can be compared byte by byte; CPU seconds are no results and are shown,
@@ -29,7 +29,7 @@ import orjson
 
 from corpuskit.engine.plan import Input, Shard, file_sha256
 
-SCRATCH = ".tmp"
+SCRATCH = ".corpuskit-tmp"
 RECEIPTS = "receipts"
 
 
@@ -128,7 +128,11 @@ def commit(folder: Path, scratch: Path, receipt: Receipt) -> Receipt:
     pairs an old receipt with a new file.
     """
     receipt_path = folder / RECEIPTS / f"{receipt.shard}.json"
+    before = read_receipt(receipt_path)
     receipt_path.unlink(missing_ok=True)
+    for old in before.outputs if before else ():  # also what this time is not made, such as a quarantine
+        if (folder / old.path).resolve().is_relative_to(folder.resolve()):
+            (folder / old.path).unlink(missing_ok=True)
     outputs = []
     for made in sorted(p for p in scratch.rglob("*") if p.is_file()):
         stem, suffix = made.name.split(".", 1)

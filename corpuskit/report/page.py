@@ -12,9 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corpuskit.engine.store import read_receipts, write_atomic, write_json
+from corpuskit.privacy.detect import find, mask
 from corpuskit.report.funnel import TOTAL
 
 SAMPLES = 3  # removed documents shown per rule
@@ -102,7 +104,10 @@ def _removed_samples(workspace: Path, lang: str) -> dict[str, list[str]]:
                 for row in rows.slice(0, 200).to_pylist():
                     shown = out.setdefault(row["rule"], [])
                     if len(shown) < SAMPLES:
-                        excerpt = " ".join(row["text"][:EXCERPT].split())
+                        # these were removed before personal information was masked, and the page is there to be shared
+                        head = pa.array([row["text"][: 2 * EXCERPT]], pa.string())
+                        masked = mask(head, find(head, ("email", "phone_jp")))[0].as_py()
+                        excerpt = " ".join(masked[:EXCERPT].split())
                         shown.append(f"{row['id'][:8]} ({row['value']:.3g}) {excerpt}")
     return out
 

@@ -144,6 +144,7 @@ class Trainer:
         with _quiet_gc():
             while self.step < last_step and not stopped:
                 began = time.perf_counter()
+                self.heldout = None  # measured anew where it is reported
                 loss, grad_norm, rate, stopped = self._train_step(stop)
                 took = time.perf_counter() - began
                 seconds += took

@@ -21,12 +21,18 @@ from typing import Any, Literal
 import pytest
 
 from corpuskit.config import UserError
-from corpuskit.engine.plan import Input, Shard, file_sha256
-from corpuskit.engine.run import Runner, ShardsFailed, Stage, count_todo, map_shards, start_ray, workspace_lock
+from corpuskit.engine import store
+from corpuskit.engine.plan import Input, Shard, file_sha256, shard_key
+from corpuskit.engine.run import Runner, ShardsFailed, Stage, map_shards, start_ray, workspace_lock
 from corpuskit.engine.store import read_receipts
 
 Executor = Literal["ray", "local"]
 BOTH = pytest.mark.parametrize("executor", ["local", "ray"])
+
+
+def count_todo(stage: Stage, shards: list[Shard], *, out: Path, params: dict[str, Any]) -> int:
+    """How many shards map_shards would run."""
+    return sum(not store.done(out, s, shard_key(stage.name, stage.version, params, s)) for s in shards)
 
 
 def shout(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +188,7 @@ def test_a_worker_process_that_is_killed_is_replaced(
     receipts = map_shards(SHOUT, shards, out=tmp_path / "out", params=params, runner=runner("ray"))
     assert [r.shard for r in receipts] == ["a", "b", "c", "d"]
     assert attempts(params, "c") == 2
-    assert not (tmp_path / "out" / ".tmp").exists()
+    assert not (tmp_path / "out" / ".corpuskit-tmp").exists()
 
 
 def test_a_shard_that_always_kills_its_worker_is_listed(
@@ -209,7 +215,7 @@ def test_a_users_mistake_arrives_as_one_and_is_not_tried_again(
     assert str(mistake.value) == "--input x.jsonl: no field 'body'; it has text, url"
     assert attempts(params, "b") == 1
     if executor == "local":  # on Ray other shards may be at work still; the next run sweeps
-        assert not (tmp_path / "out" / ".tmp").exists()
+        assert not (tmp_path / "out" / ".corpuskit-tmp").exists()
 
 
 def test_a_cluster_of_two_nodes_gives_the_same_bytes_and_both_work(

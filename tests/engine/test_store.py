@@ -134,7 +134,7 @@ from corpuskit.engine.store import Receipt
 folder = Path(sys.argv[1])
 print("ready", flush=True)
 for n in range(100000):
-    scratch = folder / ".tmp" / "s"
+    scratch = folder / ".corpuskit-tmp" / "s"
     scratch.mkdir(parents=True, exist_ok=True)
     for kind, byte in (("kept", b"k"), ("removed", b"r")):
         (scratch / f"{kind}.parquet").write_bytes(byte * (500_000 + n))
@@ -189,7 +189,7 @@ def test_prune_with_a_damaged_receipt_removes_that_receipt_alone(tmp_path: Path)
 
 def test_sweep_removes_what_killed_runs_left_and_nothing_else(tmp_path: Path) -> None:
     committed(tmp_path, {"kept.parquet": b"1"})
-    left = [".tmp/mc4-00001.4711/kept.parquet", "receipts/.mc4-00001.json.4711.tmp", ".funnel.json.4711.tmp"]
+    left = [".corpuskit-tmp/mc4-00001.4711/kept.parquet", "receipts/.mc4-00001.json.4711.tmp", ".funnel.json.4711.tmp"]
     mine = [".notes.tmp", "papers/.draft.tmp", "kept/x.tmp"]
     for name in left + mine:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
