@@ -140,9 +140,11 @@ def test_help_is_what_make_alone_gives(venv: Path) -> None:
         assert any(line.startswith(target) for line in done.stdout.splitlines()), target
 
 
-def test_clean_removes_environment_and_workspace_and_nothing_else(venv: Path, tmp_path: Path) -> None:
+def test_clean_removes_the_environment_and_never_a_workspace(venv: Path, tmp_path: Path) -> None:
     workspace = tmp_path / "ws"
     (workspace / "corpus").mkdir(parents=True)
     (tmp_path / "mine").mkdir()
+    assert venv.exists()
     assert make(venv, "clean", f"WORKSPACE={workspace}").returncode == 0
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine", "ws"]
+    assert not venv.exists()
