@@ -71,10 +71,10 @@ class Workspace:
         languages = sorted(lang for lang in found if read_receipts(folder / lang))
         if step != "corpus":
             return languages
-        for lang in languages:
-            if not self._finished(lang):
-                log.warning("the corpus of %s is unfinished and left out; run: corpuskit corpus --lang %s", lang, lang)
-        return [lang for lang in languages if self._finished(lang)]
+        unfinished = [lang for lang in languages if not self._finished(lang)]
+        for lang in unfinished:
+            log.warning("the corpus of %s is unfinished and left out; run: corpuskit corpus --lang %s", lang, lang)
+        return [lang for lang in languages if lang not in unfinished]
 
     def _finished(self, lang: str) -> bool:
         """Whether every shard that was cleaned has come through to the corpus."""

@@ -69,7 +69,10 @@ MISTAKES = {
     "language, corpus": ("corpus --lang fr --workspace {out}", "--lang fr: there is no pipeline for this language"),
     "language that is a locale": ("corpus --lang ja_JP.UTF-8 --workspace {out}", "(known: code, en, ja)"),
     "language that is a path": ("corpus --lang ../ja --workspace {out}", "no pipeline for this language"),
-    "profile": ("corpus --lang ja --profile fulll --workspace {out}", "did you mean full? (known: fineweb2, full"),
+    "profile": (
+        "corpus --lang ja --profile fulll --workspace {out}",
+        "did you mean full? (known: fineweb2, full, oscar, sample, wiki)",
+    ),
     "source": ("corpus --lang ja --source mc44 --workspace {out}", "did you mean mc4?"),
     "shards beyond the source": ("corpus --lang ja --shards 0-2 --workspace {out}", "source mc4 has the shards 0-1"),
     "shards backwards": ("corpus --lang ja --shards 5-3 --workspace {out}", "'5-3' is not a range such as 0-15"),

@@ -49,7 +49,7 @@ from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
 from corpuskit.engine.tables import TableWriter, read_batches
-from corpuskit.schema import CLUSTER, DOCUMENT, REMOVED
+from corpuskit.schema import CLUSTER, DOCUMENT, REMOVED, add_sizes
 from corpuskit.text.buffers import Positions, utf8_view
 
 log = logging.getLogger("corpuskit")
@@ -357,7 +357,8 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
     rows, rules = going["row"].to_numpy(), going["rule"].combine_chunks()
     order = np.argsort(rows)
     by_rule = {EXACT: 0, NEAR: 0}
-    seen = chars_in = chars_kept = bytes_in = bytes_kept = 0
+    seen = 0
+    sizes = dict.fromkeys(("chars_in", "chars_kept", "bytes_in", "bytes_kept"), 0)
     with (
         TableWriter(scratch / "kept.parquet", DOCUMENT) as kept,
         TableWriter(scratch / "removed.parquet", REMOVED) as removed,
@@ -376,10 +377,8 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
             why = [pa.array(["dedup"] * len(here), pa.string()), rule, pa.array(going["jaccard"].to_numpy()[here])]
             leaving = batch.filter(pa.array(~stays))
             removed.write(pa.RecordBatch.from_arrays([*leaving.columns, *why], schema=REMOVED))
-            chars_in += _total(pc.utf8_length(batch.column("text")))
-            chars_kept += _total(pc.utf8_length(staying.column("text")))
-            bytes_in += _total(pc.binary_length(batch.column("text")))
-            bytes_kept += _total(pc.binary_length(staying.column("text")))
+            add_sizes(sizes, "in", batch.column("text"))
+            add_sizes(sizes, "kept", staying.column("text"))
     return {
         "source": shard.labels["source"],
         "in": seen,
@@ -388,15 +387,8 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
         "dropped": {},
         "quarantined": 0,
         "by_rule": by_rule,
-        "chars_in": chars_in,
-        "chars_kept": chars_kept,
-        "bytes_in": bytes_in,
-        "bytes_kept": bytes_kept,
+        **sizes,
     }
-
-
-def _total(lengths: pa.Array) -> int:
-    return pc.sum(lengths.cast(pa.int64())).as_py() or 0
 
 
 SIGN = Stage("dedup_sign", 1, sign)

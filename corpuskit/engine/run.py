@@ -94,11 +94,12 @@ def map_shards(
     if len({s.name for s in shards}) != len(shards):
         raise ValueError(f"{stage.name}: shard names are not unique")
     out.mkdir(parents=True, exist_ok=True)
-    if other := {r.stage for r in store.read_receipts(out)} - {stage.name}:
+    made = store.read_receipts(out)
+    if other := {r.stage for r in made} - {stage.name}:
         raise UserError(
             f"{out}: holds what '{min(other)}' made, which '{stage.name}' would replace; choose another folder"
         )
-    _keep_inputs(shards, out)
+    _keep_inputs(shards, out, made)
     store.sweep(out)
     store.prune(out, [s.name for s in shards])
     (out / "failed.json").unlink(missing_ok=True)
@@ -136,9 +137,9 @@ def map_shards(
     return [receipts[s.name] for s in shards]
 
 
-def _keep_inputs(shards: Sequence[Shard], out: Path) -> None:
+def _keep_inputs(shards: Sequence[Shard], out: Path, made: Sequence[Receipt]) -> None:
     """Refuse inputs among the files this stage writes and removes."""
-    own = {(out / o.path).resolve(): o.path for r in store.read_receipts(out) for o in r.outputs}
+    own = {(out / o.path).resolve() for receipt in made for o in receipt.outputs}
     for shard in shards:
         for source in shard.inputs:
             if "://" not in source.path and Path(source.path).resolve() in own:

@@ -18,6 +18,7 @@ N-grams run over the chars in reading order, across lines. The families and most
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -98,20 +99,16 @@ def column(signals: npt.NDArray[np.float64], name: str) -> npt.NDArray[np.float6
     return signals[:, SIGNALS.index(name)]
 
 
-_cache: dict[str, npt.NDArray[np.uint8]] = {}
-
-
+@functools.cache
 def _flag_table() -> npt.NDArray[np.uint8]:
-    if "flags" not in _cache:
-        table = np.zeros(len(class_table()), np.uint8)
-        for char in "。.!?":  # ． ！ ？ are . ! ? in the shadow
-            table[ord(char)] |= _ENDS_SENTENCE
-        for char in "」』)]）\"'”’】〉》":
-            table[ord(char)] |= _CLOSES
-        for char in ["\ufffd", *_list("mojibake.txt")]:
-            table[ord(char)] |= _MOJIBAKE
-        _cache["flags"] = table
-    return _cache["flags"]
+    table = np.zeros(len(class_table()), np.uint8)
+    for char in "。.!?":  # ． ！ ？ are . ! ? in the shadow
+        table[ord(char)] |= _ENDS_SENTENCE
+    for char in "」』)]）\"'”’】〉》":
+        table[ord(char)] |= _CLOSES
+    for char in ["\ufffd", *_list("mojibake.txt")]:
+        table[ord(char)] |= _MOJIBAKE
+    return table
 
 
 def _list(name: str) -> Sequence[str]:

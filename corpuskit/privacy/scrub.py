@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter, read_batches
 from corpuskit.privacy.detect import find, mask
-from corpuskit.schema import DOCUMENT, FINDING
+from corpuskit.schema import DOCUMENT, FINDING, add_sizes
 
 
 def scrub(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
@@ -32,7 +31,8 @@ def scrub(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     """
     types: list[str] = params["types"]
     per_type = dict.fromkeys(types, 0)
-    documents = masked_documents = chars_in = chars_kept = bytes_in = bytes_kept = 0
+    documents = masked_documents = 0
+    sizes = dict.fromkeys(("chars_in", "chars_kept", "bytes_in", "bytes_kept"), 0)
     [source] = shard.inputs
     with (
         TableWriter(scratch / "kept.parquet", DOCUMENT) as kept,
@@ -55,25 +55,16 @@ def scrub(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
             masked_documents += len({f.row for f in findings})
             for finding in findings:
                 per_type[finding.type] += 1
-            chars_in += _total(pc.utf8_length(texts))
-            chars_kept += _total(pc.utf8_length(masked))
-            bytes_in += _total(pc.binary_length(texts))
-            bytes_kept += _total(pc.binary_length(masked))
+            add_sizes(sizes, "in", texts)
+            add_sizes(sizes, "kept", masked)
     return {
         "source": shard.labels["source"],
         "in": documents,
         "kept": documents,
         "masked_documents": masked_documents,
         "findings": per_type,
-        "chars_in": chars_in,
-        "chars_kept": chars_kept,
-        "bytes_in": bytes_in,
-        "bytes_kept": bytes_kept,
+        **sizes,
     }
-
-
-def _total(lengths: pa.Array) -> int:
-    return int(pc.sum(lengths, min_count=0).as_py())
 
 
 STAGE = Stage("scrub", 1, scrub)
