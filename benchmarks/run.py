@@ -29,9 +29,10 @@ import pyarrow.compute as pc
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from corpuskit import __version__, build, config
+from corpuskit import __version__, config
 from corpuskit.bins.format import TokenStream
 from corpuskit.bins.pack import pack_language
+from corpuskit.build import files, stages
 from corpuskit.dedup.minhash import band_keys, matching_column
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards
@@ -72,7 +73,7 @@ class Sets:
 
     def shards(self, name: str) -> list[Shard]:
         """The files as `--input` takes them."""
-        return build.foreign_shards([str(p) for p in self.files[name]], "ja", "text", "url")
+        return files.foreign_shards([str(p) for p in self.files[name]], "ja", "text", "url")
 
     def texts(self, name: str) -> list[pa.Array]:
         """The text columns, in memory."""
@@ -168,7 +169,7 @@ def _clean(step: str, sets: Sets, target: float, label: str | None) -> Iterator[
 
     def run(name: str, out: Path) -> None:
         shards = sets.shards(name)
-        build.clean(shards, out=out, runner=here(), rules=rules, normalize=PIPELINE.normalize, language=label)
+        stages.clean(shards, out=out, runner=here(), rules=rules, normalize=PIPELINE.normalize, language=label)
 
     yield from on_files(step, sets, target, run)
 
@@ -189,7 +190,7 @@ def scrub(sets: Sets) -> Iterator[Case]:
     documents = {name: sets.documents(name) for name in sets.files}
 
     def run(name: str, out: Path) -> None:
-        build.scrub(documents[name], out=out, types=PIPELINE.privacy, runner=here())
+        stages.scrub(documents[name], out=out, types=PIPELINE.privacy, runner=here())
 
     yield from on_files("scrub", sets, 100, run)
 
@@ -209,14 +210,14 @@ def dedup(sets: Sets) -> Iterator[Case]:
 
 
 def _dedup(shards: list[Shard], out: Path) -> None:
-    build.dedup_files(shards, "ja", out=out, runner=here())
+    files.dedup_files(shards, "ja", out=out, runner=here())
 
 
 def dedup_workspace(sets: Sets) -> Iterator[Case]:
     documents = {name: sets.documents(name) for name in sets.files}
 
     def run(name: str, out: Path) -> None:
-        build.deduplicate(documents[name], out=out, root=sets.work, params=PIPELINE.dedup, runner=here())
+        stages.deduplicate(documents[name], out=out, root=sets.work, params=PIPELINE.dedup, runner=here())
 
     # signatures are recorded relative to the workspace, so the output folder has to lie in it
     yield from on_files("dedup-workspace", sets, 25, run)

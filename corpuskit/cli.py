@@ -86,23 +86,25 @@ def corpus(
     dry_run: DryRunOption = False,
 ) -> None:
     """Build the corpus of a language: fetch, clean, deduplicate, mask; then tokenizer, bins and report."""
-    from corpuskit import build
+    from corpuskit.build.corpus import closing_lines, run_corpus
+    from corpuskit.build.sources import describe, part_notes, plan_corpus
+    from corpuskit.build.workspace import open_space
 
-    plan = build.plan_corpus(lang, profile, mirror, source, shards, lid_model)
+    plan = plan_corpus(lang, profile, mirror, source, shards, lid_model)
     if dry_run:
-        _show(build.describe(plan), as_json)
+        _show(describe(plan), as_json)
         return
-    for note in build.part_notes(plan):
+    for note in part_notes(plan):
         _complain(note)
-    with build.open_space(workspace, workers, executor) as space:
-        result = build.run_corpus(space, plan)
+    with open_space(workspace, workers, executor) as space:
+        result = run_corpus(space, plan)
     if as_json:
         _print_json(result)
         return
     from corpuskit.report.funnel import print_funnel
 
     print_funnel(result["languages"])
-    for line in build.closing_lines(space, plan, result):
+    for line in closing_lines(space, plan, result):
         print(line)
 
 
@@ -121,20 +123,21 @@ def download(
     dry_run: DryRunOption = False,
 ) -> None:
     """Fetch the upstream files of a language into the workspace, go on with unfinished ones, and verify them."""
-    from corpuskit import build
+    from corpuskit.build.sources import check_sources, describe_download, fetch_sources, part_notes, plan_corpus
+    from corpuskit.build.workspace import open_space
 
-    plan = build.plan_corpus(lang, profile, mirror, source, shards, None)
+    plan = plan_corpus(lang, profile, mirror, source, shards, None)
     if dry_run:
-        _show(build.describe_download(workspace, plan), as_json)
+        _show(describe_download(workspace, plan), as_json)
         return
-    notes = build.part_notes(plan)
+    notes = part_notes(plan)
     for note in notes:
         _complain(note)
-    with build.open_space(workspace, existing=check) as space:
+    with open_space(workspace, existing=check) as space:
         if check:
-            _show(build.check_sources(space.root, plan), as_json)
+            _show(check_sources(space.root, plan), as_json)
             return
-        files = [f for r in plan for f in build.fetch_sources(space, r.sources, r.mirror or r.profile.mirror).values()]
+        files = [f for r in plan for f in fetch_sources(space, r.sources, r.mirror or r.profile.mirror).values()]
     result = {"files": len(files), "bytes": sum(f.size for f in files), "notes": notes}
     _show(result, as_json)
 
@@ -155,14 +158,15 @@ def clean(
     dry_run: DryRunOption = False,
 ) -> None:
     """Clean any files: normalise, measure, decide."""
-    from corpuskit import build
+    from corpuskit.build.files import clean_files, describe_files, plan_clean_files
+    from corpuskit.build.workspace import open_space
 
-    plan = build.plan_clean_files(lang, input, text_field, url_field, rules, text_unit)
+    plan = plan_clean_files(lang, input, text_field, url_field, rules, text_unit)
     if dry_run:
-        _show(build.describe_files(plan.shards), as_json)
+        _show(describe_files(plan.shards), as_json)
         return
-    with build.open_space(out, workers, executor) as space:
-        funnel = build.clean_files(plan, out=out, runner=space.runner, lid_model=lid_model)
+    with open_space(out, workers, executor) as space:
+        funnel = clean_files(plan, out=out, runner=space.runner, lid_model=lid_model)
     _funnel(lang, funnel, as_json)
 
 
@@ -180,14 +184,15 @@ def dedup(
     dry_run: DryRunOption = False,
 ) -> None:
     """Remove exact and near duplicates from any files, over all of them together."""
-    from corpuskit import build
+    from corpuskit.build.files import dedup_files, describe_files, foreign_shards
+    from corpuskit.build.workspace import open_space
 
-    shards = build.foreign_shards(input, lang, text_field, url_field, text_unit)
+    shards = foreign_shards(input, lang, text_field, url_field, text_unit)
     if dry_run:
-        _show(build.describe_files(shards), as_json)
+        _show(describe_files(shards), as_json)
         return
-    with build.open_space(out, workers, executor) as space:
-        funnel = build.dedup_files(shards, lang, out=out, runner=space.runner)
+    with open_space(out, workers, executor) as space:
+        funnel = dedup_files(shards, lang, out=out, runner=space.runner)
     _funnel(lang, funnel, as_json)
 
 
@@ -205,14 +210,15 @@ def scrub(
     dry_run: DryRunOption = False,
 ) -> None:
     """Mask personal information in any files."""
-    from corpuskit import build
+    from corpuskit.build.files import describe_files, foreign_shards, scrub_files
+    from corpuskit.build.workspace import open_space
 
-    shards = build.foreign_shards(input, lang, text_field, url_field, text_unit)
+    shards = foreign_shards(input, lang, text_field, url_field, text_unit)
     if dry_run:
-        _show(build.describe_files(shards), as_json)
+        _show(describe_files(shards), as_json)
         return
-    with build.open_space(out, workers, executor) as space:
-        funnel = build.scrub_files(shards, lang, out=out, runner=space.runner)
+    with open_space(out, workers, executor) as space:
+        funnel = scrub_files(shards, lang, out=out, runner=space.runner)
     _funnel(lang, funnel, as_json)
 
 
@@ -226,13 +232,14 @@ def tokenizer_train(
     dry_run: DryRunOption = False,
 ) -> None:
     """Train the workspace's tokenizer, on the mixture's languages where there is a mixture, else on all."""
-    from corpuskit import build
+    from corpuskit.build.tokens import train_tokenizer
+    from corpuskit.build.workspace import open_space
 
-    with build.open_space(workspace, existing=True) as space:
+    with open_space(workspace, existing=True) as space:
         if dry_run:
             _show({"vocab_size": vocab_size, "languages": space.languages("corpus")}, as_json)
             return
-        receipt = build.train_tokenizer(space, vocab_size)
+        receipt = train_tokenizer(space, vocab_size)
     result = {"model": str(workspace / "tokenizer" / "tokenizer.model"), **receipt.counts, **_work(space)}
     _show(result, as_json)
 
@@ -255,25 +262,27 @@ def pack(
     dry_run: DryRunOption = False,
 ) -> None:
     """Encode the corpora of the workspace, or any files, into token bins."""
-    from corpuskit import build
+    from corpuskit.build.files import describe_files, foreign_shards, pack_files
+    from corpuskit.build.tokens import pack_corpora, tokenizer_input
+    from corpuskit.build.workspace import open_space
     from corpuskit.config import UserError
 
     if not input:
-        with build.open_space(workspace, workers, executor, existing=True) as space:
+        with open_space(workspace, workers, executor, existing=True) as space:
             if dry_run:
-                _show({"languages": space.languages("corpus"), "tokenizer": build.tokenizer_input(space).name}, as_json)
+                _show({"languages": space.languages("corpus"), "tokenizer": tokenizer_input(space).name}, as_json)
                 return
-            packed = build.pack(space)
+            packed = pack_corpora(space)
         _show({**packed, **_work(space)}, as_json)
         return
     if out is None or tokenizer is None:
         raise UserError("pack --input needs --out DIR and --tokenizer MODEL as well")
-    shards = build.foreign_shards(input, lang, text_field, url_field, text_unit)
+    shards = foreign_shards(input, lang, text_field, url_field, text_unit)
     if dry_run:
-        _show(build.describe_files(shards), as_json)
+        _show(describe_files(shards), as_json)
         return
-    with build.open_space(out, workers, executor) as space:
-        _show(build.pack_files(shards, lang, tokenizer, out=out, runner=space.runner), as_json)
+    with open_space(out, workers, executor) as space:
+        _show(pack_files(shards, lang, tokenizer, out=out, runner=space.runner), as_json)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -287,15 +296,16 @@ def mix(
     dry_run: DryRunOption = False,
 ) -> None:
     """Set the mixture by shares of tokens: corpuskit mix --ja 0.57 --en 0.31."""
-    from corpuskit import build
+    from corpuskit.build.tokens import parse_shares, print_mix, set_mixture
+    from corpuskit.build.workspace import open_space
 
-    shares = build.parse_shares(context.args)
-    with build.open_space(workspace, existing=True) as space:
-        result = build.mix(space, shares, tokens=tokens, max_epochs=max_epochs, seed=seed, save=not dry_run)
+    shares = parse_shares(context.args)
+    with open_space(workspace, existing=True) as space:
+        result = set_mixture(space, shares, tokens=tokens, max_epochs=max_epochs, seed=seed, save=not dry_run)
     if as_json:
         _print_json(result)
         return
-    build.print_mix(result)
+    print_mix(result)
 
 
 @app.command()
@@ -321,11 +331,12 @@ def report(
     as_json: JsonOption = False,
 ) -> None:
     """Write report/funnel.json and report/index.html, and show the funnel."""
-    from corpuskit import build
+    from corpuskit.build.corpus import make_report
+    from corpuskit.build.workspace import open_space
     from corpuskit.report.funnel import print_funnel
 
-    with build.open_space(workspace, existing=True) as space:
-        funnels, page = build.report(space)
+    with open_space(workspace, existing=True) as space:
+        funnels, page = make_report(space)
     if as_json:
         _print_json({"languages": funnels, "page": str(page)})
         return

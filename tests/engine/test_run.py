@@ -240,7 +240,7 @@ def test_a_cluster_of_two_nodes_gives_the_same_bytes_and_both_work(
         cluster.shutdown()
     assert done.returncode == 0, done.stderr
     assert len(set(json.loads(done.stdout.splitlines()[-1]))) == 2, "one node did everything"
-    from corpuskit.build import clean_files, plan_clean_files
+    from corpuskit.build.files import clean_files, plan_clean_files
 
     plan = plan_clean_files("ja", [str(tmp_path / "docs")], "text", "url", None)
     clean_files(plan, out=tmp_path / "local", runner=runner("local"), lid_model=None)
@@ -252,7 +252,7 @@ CLUSTER_DRIVER = """
 import json, sys
 from pathlib import Path
 import test_run
-from corpuskit.build import clean_files, plan_clean_files
+from corpuskit.build.files import clean_files, plan_clean_files
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
 

@@ -18,7 +18,7 @@ import orjson
 import pytest
 from fault_server import FaultServer, body, ranged, slowly, status
 
-from corpuskit import build
+from corpuskit.build import sources
 from corpuskit.config import Source, UserError
 
 MC4 = "/huggingface.co/datasets/allenai/c4/resolve/1ddc917116b730e1859edef32896ec5c16be51d0/multilingual/"
@@ -70,8 +70,8 @@ PART = "mc4 (ja): only shards 0-15 of 0-1023; --shards all takes everything, 300
 
 def test_a_big_source_is_taken_in_part_unless_told_otherwise(tmp_path: Path) -> None:
     def files(shards: str | None) -> tuple[int, list[str]]:
-        plan = build.plan_corpus("ja", "full", None, ["mc4"], shards, None)
-        described = build.describe_download(tmp_path, plan)
+        plan = sources.plan_corpus("ja", "full", None, ["mc4"], shards, None)
+        described = sources.describe_download(tmp_path, plan)
         return described["files"], described["notes"]
 
     assert files(None) == (16, [PART])

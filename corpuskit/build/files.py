@@ -1,0 +1,124 @@
+"""The stages on files that are in no workspace: `--input` and `--out`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from corpuskit import config
+from corpuskit.build.sources import part_names
+from corpuskit.build.stages import clean, deduplicate, scrub
+from corpuskit.build.workspace import documents
+from corpuskit.config import RuleSet, UserError
+from corpuskit.engine.plan import Shard
+from corpuskit.engine.run import Runner, map_shards
+from corpuskit.engine.store import Receipt, write_json
+from corpuskit.report.funnel import language_funnel
+
+
+def foreign_shards(
+    patterns: Sequence[str], lang: str, text_field: str, url_field: str, text_unit: str = "file"
+) -> list[Shard]:
+    """Files that are in no workspace as shards: a file or a range of one each, numbered in order of path.
+
+    Raises:
+        UserError: nothing matches, an unknown kind of file, or no such text field.
+    """
+    from corpuskit.sources.fields import FieldMap
+    from corpuskit.sources.partition import partition
+    from corpuskit.sources.read import local_reader
+    from corpuskit.sources.streams import as_input, expand
+
+    paths = [path for pattern in patterns for path in expand(pattern)]
+    shards = []
+    for n, path in enumerate(dict.fromkeys(paths)):
+        reader = local_reader(path, text_field, text_unit)
+        labels = {"source": "input", "lang": lang, "reader": reader, **FieldMap(text_field, url_field).labels()}
+        parts = partition(reader, as_input(path, path))
+        names = part_names(f"{n:05d}", len(parts))
+        shards += [Shard(name, (part,), labels) for name, part in zip(names, parts, strict=True)]
+    return shards
+
+
+def describe_files(shards: Sequence[Shard]) -> dict[str, Any]:
+    """What --dry-run says about foreign files."""
+    whole = {s.inputs[0].name: s for s in shards}
+    files = [{"file": name, "bytes": s.inputs[0].size, "reader": s.labels["reader"]} for name, s in whole.items()]
+    return {"files": files, "bytes": sum(s.inputs[0].size for s in whole.values())}
+
+
+@dataclass(frozen=True, slots=True)
+class CleanFiles:
+    """What `corpuskit clean --input` was asked for."""
+
+    shards: Sequence[Shard]
+    rules: RuleSet
+    normalize: str
+    language: str | None
+
+
+def plan_clean_files(
+    lang: str, patterns: Sequence[str], text_field: str, url_field: str, preset: str | None, text_unit: str = "file"
+) -> CleanFiles:
+    """Resolve everything a user can get wrong before work starts."""
+    rules = config.load_rules(lang, preset)
+    pipeline = config.load_pipeline(lang)
+    shards = foreign_shards(patterns, lang, text_field, url_field, text_unit)
+    return CleanFiles(shards, rules, pipeline.normalize, pipeline.language_id)
+
+
+def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str | None) -> dict[str, Any]:
+    """Clean foreign files into `out`; returns and writes funnel.json."""
+    receipts = clean(
+        plan.shards,
+        out=out,
+        runner=runner,
+        rules=plan.rules,
+        normalize=plan.normalize,
+        language=plan.language,
+        lid_model=lid_model,
+    )
+    return _write_funnel(out, language_funnel(clean=receipts))
+
+
+def dedup_files(shards: Sequence[Shard], lang: str, *, out: Path, runner: Runner) -> dict[str, Any]:
+    """Deduplicate foreign files into `out`; returns and writes funnel.json."""
+    read, documents = _read_files(shards, out, runner)
+    documents = [replace(s, labels={**s.labels, "priority": "0"}) for s in documents]
+    receipts = deduplicate(documents, out=out, root=out, params=config.load_pipeline(lang).dedup, runner=runner)
+    return _write_funnel(out, language_funnel(read=read, dedup=receipts))
+
+
+def scrub_files(shards: Sequence[Shard], lang: str, *, out: Path, runner: Runner) -> dict[str, Any]:
+    """Mask personal information of foreign files into `out`; returns and writes funnel.json."""
+    types = config.load_pipeline(lang).privacy
+    read, documents = _read_files(shards, out, runner)
+    receipts = scrub(documents, out=out, types=types, runner=runner)
+    return _write_funnel(out, language_funnel(read=read, scrub=receipts))
+
+
+def pack_files(shards: Sequence[Shard], lang: str, tokenizer: str, *, out: Path, runner: Runner) -> dict[str, Any]:
+    """Encode foreign files into bins in `out`."""
+    from corpuskit.bins.pack import pack_language
+    from corpuskit.sources.streams import as_input
+
+    if not Path(tokenizer).is_file():
+        raise UserError(f"--tokenizer {tokenizer}: no such file")
+    _, documents = _read_files(shards, out, runner)
+    receipts = pack_language(lang, documents, as_input(tokenizer), out=out, runner=runner)
+    return {"documents": sum(r.counts["in"] for r in receipts), "tokens": sum(r.counts["tokens"] for r in receipts)}
+
+
+def _read_files(shards: Sequence[Shard], out: Path, runner: Runner) -> tuple[list[Receipt], list[Shard]]:
+    """Foreign files as documents files, in out/read: the receipts, and the shards for the step to come."""
+    from corpuskit.sources.read import STAGE
+
+    receipts = map_shards(STAGE, shards, out=out / "read", params={}, runner=runner)
+    return receipts, documents(out / "read", receipts, out)
+
+
+def _write_funnel(out: Path, funnel: dict[str, Any]) -> dict[str, Any]:
+    write_json(out / "funnel.json", funnel)
+    return funnel

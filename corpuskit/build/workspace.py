@@ -1,0 +1,107 @@
+"""The workspace: the folder one corpus lives in, held for one run at a time."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import orjson
+
+from corpuskit.config import UserError
+from corpuskit.engine.plan import Shard
+from corpuskit.engine.run import Runner, workspace_lock
+from corpuskit.engine.store import Receipt, as_inputs, read_receipts, sweep_strays, write_json
+
+log = logging.getLogger("corpuskit")
+
+
+@contextmanager
+def open_space(
+    root: Path, workers: int = 1, executor: Literal["ray", "local"] = "local", *, existing: bool = False
+) -> Iterator[Workspace]:
+    """A workspace (or the --out folder of a command), held for one run at a time.
+
+    Raises:
+        UserError: another run holds it, it must exist and does not, or it is no folder.
+    """
+    if existing and not root.is_dir():
+        raise UserError(f"--workspace {root}: no such folder; build a corpus with: corpuskit corpus --lang ja")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, PermissionError) as error:
+        raise UserError(f"{root}: cannot be made a folder ({error.strerror}); choose another one") from None
+    with workspace_lock(root):
+        sweep_strays(root, root / "report", root / "mix")
+        yield Workspace(root, Runner(executor, workers))
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A folder one corpus lives in, and the runner that works there."""
+
+    root: Path
+    runner: Runner
+
+    def languages(self, step: str) -> list[str]:
+        """The languages a step (`corpus`, `bins`, ...) has finished here."""
+        folder = self.root / step
+        found = (
+            (p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) if folder.is_dir() else ()
+        )
+        languages = sorted(lang for lang in found if read_receipts(folder / lang))
+        if step != "corpus":
+            return languages
+        unfinished = [lang for lang in languages if not self._finished(lang)]
+        for lang in unfinished:
+            log.warning("the corpus of %s is unfinished and left out; run: corpuskit corpus --lang %s", lang, lang)
+        return [lang for lang in languages if lang not in unfinished]
+
+    def _finished(self, lang: str) -> bool:
+        """Whether every shard that was cleaned has come through to the corpus."""
+        folders = [self.root / step / lang for step in ("clean", "dedup", "corpus")]
+        shards = [{r.shard for r in read_receipts(folder)} for folder in folders]
+        return shards[0] == shards[1] == shards[2] and not any((f / "failed.json").exists() for f in folders)
+
+    def corpus_shards(self, lang: str) -> list[Shard]:
+        """The finished corpus of a language as shards, each with its one documents file."""
+        folder = self.root / "corpus" / lang
+        return documents(folder, read_receipts(folder), self.root)
+
+
+def documents(folder: Path, receipts: Sequence[Receipt], root: Path) -> list[Shard]:
+    """The kept documents of finished shards, as shards of the same names for the next stage."""
+    return [
+        Shard(r.shard, tuple(as_inputs(folder, [r], "kept", root)), {"source": r.counts["source"]}) for r in receipts
+    ]
+
+
+def check_profile(root: Path, profile: str) -> str:
+    """Keep the corpora of two profiles apart: one workspace holds one profile. Returns the one it holds.
+
+    The sample makes room for another profile, since it is rebuilt in seconds; nothing makes room for the sample.
+
+    Raises:
+        UserError: the workspace holds the corpus of another profile.
+    """
+    path = root / "workspace.json"
+    held: str = orjson.loads(path.read_bytes())["profile"] if path.is_file() else profile
+    if held not in ("sample", profile):
+        raise UserError(f"{root}: holds a corpus of the profile {held}; choose another folder with --workspace")
+    return held
+
+
+def claim_workspace(root: Path, profile: str) -> None:
+    """Write down which profile the workspace holds; a sample that was there makes room for another profile.
+
+    Raises:
+        UserError: as check_profile.
+    """
+    if check_profile(root, profile) != profile:
+        for step in ("split", "clean", "dedup", "corpus", "tokenizer", "bins", "mix", "report"):
+            shutil.rmtree(root / step, ignore_errors=True)
+    write_json(root / "workspace.json", {"profile": profile})
