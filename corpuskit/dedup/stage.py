@@ -48,7 +48,7 @@ from corpuskit.dedup.minhash import (
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
-from corpuskit.engine.tables import TableWriter, read_batches
+from corpuskit.engine.tables import TableWriter, read_batches, read_selected
 from corpuskit.schema import CLUSTER, DOCUMENT, REMOVED, add_sizes
 from corpuskit.text.buffers import Positions, utf8_view
 
@@ -69,8 +69,9 @@ def dedup(documents: Sequence[Shard], *, out: Path, root: Path, params: Dedup, r
     """Remove duplicates across all documents; returns the receipts of `remove`, one for each shard, in order.
 
     Args:
-        documents: shards of exactly one DOCUMENT Parquet file each, with the labels `source` and `priority` (an
-            integer as text; where duplicates of several priorities meet, the lowest survives).
+        documents: shards of one DOCUMENT Parquet file each, or of one and a file of ROWS, the only ones that are looked
+            at; with the labels `source` and `priority` (an integer as text; where duplicates of several priorities
+            meet, the lowest survives).
         out: gets `kept/`, `removed/` and `receipts/`, and the other stages' folders `signatures/` and `clusters/`.
         root: the workspace; recorded names are relative to it.
         params: n-gram, bands, rows per band, threshold.
@@ -97,8 +98,10 @@ def _announce(documents: Sequence[Shard], params: Dedup) -> None:
     rows = size = 0
     for shard in documents:
         metadata = pq.read_metadata(shard.inputs[0].path)
-        rows += metadata.num_rows
-        size += sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        chosen = pq.read_metadata(shard.inputs[1].path).num_rows if len(shard.inputs) > 1 else metadata.num_rows
+        rows += chosen
+        whole = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+        size += whole * chosen // max(1, metadata.num_rows)
     memory = rows * _BYTES_PER_DOCUMENT + min(size, _CANDIDATE_CHARS) * _BYTES_PER_CANDIDATE_CHAR
     curve = ", ".join(f"{j}: {candidate_probability(j, params):.3f}" for j in (0.7, 0.8, 0.9))
     log.info(
@@ -117,6 +120,7 @@ def _signature_schema(bands: int) -> pa.Schema:
             ("id", pa.string()),
             ("content", pa.binary(16)),  # xxh3-128 of the text
             ("shadow", pa.binary(16)),  # xxh3-128 of the matching shadow, null where that is empty
+            ("row", pa.int64()),  # where the document stands in its file
             ("num_chars", pa.int64()),  # code points of the text
             ("priority", pa.int32()),
             *((_band(band), pa.uint64()) for band in range(bands)),  # a column each: `cluster` reads one at a time
@@ -134,7 +138,7 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     schema = _signature_schema(shape.bands)
     priority = int(shard.labels["priority"])
     with TableWriter(scratch / "signatures.parquet", schema) as writer:
-        for batch in read_batches(shard.inputs[0].path, ["id", "text"]):
+        for rows, batch in _read_documents(shard.inputs, ["id", "text"]):
             texts = batch.column("text")
             matching = matching_column(texts)
             keys = band_keys(matching, shape)
@@ -142,12 +146,20 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
                 batch.column("id"),
                 pa.array(_digests(*utf8_view(texts)), pa.binary(16)),
                 pa.array(_digests(matching.codes, matching.offsets, empty=None), pa.binary(16)),
+                pa.array(rows),
                 pc.utf8_length(texts).cast(pa.int64()),
                 pa.array(np.full(len(texts), priority, np.int32)),
                 *(pa.array(np.ascontiguousarray(keys[:, band])) for band in range(shape.bands)),
             ]
             writer.write(pa.RecordBatch.from_arrays(columns, schema=schema))
         return {"in": writer.rows}
+
+
+def _read_documents(
+    inputs: Sequence[Input], columns: list[str]
+) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
+    """The documents of a shard and their row numbers: all of its file, or those its second file selects."""
+    return read_selected(inputs[0].path, inputs[1].path if len(inputs) > 1 else None, columns)
 
 
 def _digests(
@@ -231,13 +243,11 @@ def _concat(arrays: Sequence[npt.NDArray[Any]], kind: type) -> npt.NDArray[Any]:
 
 def _rank(signatures: Sequence[Input]) -> _Ranked:
     files, rows, ids, halves, shingled, chars, priorities = [], [], [], [], [], [], []
-    columns = ["id", "content", "shadow", "num_chars", "priority"]
+    columns = ["id", "content", "shadow", "row", "num_chars", "priority"]
     for number, file in enumerate(signatures):
-        row = 0
         for batch in _read([file], columns):
             files.append(np.full(batch.num_rows, number, np.int64))
-            rows.append(np.arange(row, row + batch.num_rows))
-            row += batch.num_rows
+            rows.append(batch.column("row").to_numpy())
             ids.append(batch.column("id").cast(pa.large_string()))
             shadow = batch.column("shadow")
             hashes = pc.coalesce(shadow, batch.column("content"))
@@ -352,10 +362,11 @@ def _write_clusters(
 
 def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """One documents file in two: what stays, and what goes, with rule and Jaccard to the survivor."""
-    documents, removals = shard.inputs
-    going = pq.read_table(removals.path, filters=[("file", "=", documents.name)])
-    rows, rules = going["row"].to_numpy(), going["rule"].combine_chunks()
-    order = np.argsort(rows)
+    *chosen, removals = shard.inputs
+    going = pq.read_table(removals.path, filters=[("file", "=", chosen[0].name)])
+    gone, rules = going["row"].to_numpy(), going["rule"].combine_chunks()
+    order = np.argsort(gone)
+    gone = gone[order]
     by_rule = {EXACT: 0, NEAR: 0}
     seen = 0
     sizes = dict.fromkeys(("chars_in", "chars_kept", "bytes_in", "bytes_kept"), 0)
@@ -363,19 +374,18 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
         TableWriter(scratch / "kept.parquet", DOCUMENT) as kept,
         TableWriter(scratch / "removed.parquet", REMOVED) as removed,
     ):
-        for batch in read_batches(documents.path, DOCUMENT.names):
-            first, last = np.searchsorted(rows[order], [seen, seen + batch.num_rows])
+        for rows, batch in _read_documents(chosen, DOCUMENT.names):
+            first, last = np.searchsorted(gone, [rows[0], rows[-1] + 1])
             here = order[first:last]
-            stays = np.ones(batch.num_rows, np.bool_)
-            stays[rows[here] - seen] = False
+            leaves = np.isin(rows, gone[first:last], assume_unique=True)
             seen += batch.num_rows
-            staying = batch.filter(pa.array(stays))
+            staying = batch.filter(pa.array(~leaves))
             kept.write(pa.RecordBatch.from_arrays(staying.columns, schema=DOCUMENT))
             rule = rules.take(pa.array(here))
             for name in by_rule:
                 by_rule[name] += pc.sum(pc.equal(rule, name)).as_py() or 0
             why = [pa.array(["dedup"] * len(here), pa.string()), rule, pa.array(going["jaccard"].to_numpy()[here])]
-            leaving = batch.filter(pa.array(~stays))
+            leaving = batch.filter(pa.array(leaves))
             removed.write(pa.RecordBatch.from_arrays([*leaving.columns, *why], schema=REMOVED))
             add_sizes(sizes, "in", batch.column("text"))
             add_sizes(sizes, "kept", staying.column("text"))
@@ -391,6 +401,6 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
     }
 
 
-SIGN = Stage("dedup_sign", 1, sign)
+SIGN = Stage("dedup_sign", 2, sign)
 CLUSTER_STAGE = Stage("dedup_cluster", 1, cluster)
 REMOVE = Stage("dedup_remove", 1, remove)

@@ -361,3 +361,17 @@ def test_recall_and_precision_on_labelled_near_duplicates(tmp_path: Path) -> Non
     cluster_of = dict(zip(ids, (r["cluster"] for r in rows), strict=True))
     joined = [m for m in clusters(tmp_path).values() if m["id"] != m["survivor"]]
     assert sum(cluster_of[m["id"]] == cluster_of[m["survivor"]] for m in joined) / len(joined) > 0.9
+
+
+def test_documents_that_are_not_selected_are_as_good_as_not_there(tmp_path: Path) -> None:
+    texts = [("a", SNOW), ("b", CAT + "長い"), ("c", CAT), ("d", CAT_6), ("e", CAT_7), ("f", SNOW)]
+    chosen = [0, 2, 3, 5]  # b, the longest, would survive c and d
+    whole = shard(tmp_path / "selected", "s", texts, rows=2)
+    rows = tmp_path / "selected" / "in" / "rows.parquet"
+    pq.write_table(pa.table({"row": pa.array(chosen, pa.int64())}), rows)
+    selection = Input(str(rows), "in/rows.parquet", file_sha256(rows), rows.stat().st_size)
+    run(tmp_path / "selected", [Shard("s", (*whole.inputs, selection), whole.labels)])
+    run(tmp_path / "alone", [shard(tmp_path / "alone", "s", [texts[n] for n in chosen])])
+    assert kept(tmp_path / "selected") == kept(tmp_path / "alone") == ["a", "c"]
+    assert removed(tmp_path / "selected") == removed(tmp_path / "alone") == {"d": (NEAR, 55 / 67), "f": (EXACT, 1.0)}
+    assert clusters(tmp_path / "selected") == clusters(tmp_path / "alone")
