@@ -158,7 +158,7 @@ def test_rules_may_be_a_file_of_the_users_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("- a\n- b\n", "expected a mapping with the fields name, lang, description, rules"),
+        ("- a\n- b\n", "expected a mapping with the fields name, lang, description, extends"),
         ("", "expected a mapping"),
         ("name: [", "not valid YAML"),
         ("name: x\nlang: ja\ndescription: d\nruls: []\n", r"did you mean rules\?|rules: Field required"),

@@ -1,12 +1,13 @@
 """Decide: rules are bounds on signals, and a verdict is the first rule a document fails.
 
 Signals are compared as float32, the precision they are stored in, so deciding again from a signals file gives the
-same verdicts as deciding while measuring.
+same verdicts as deciding while measuring. What is not a number fails every rule it is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,15 @@ import numpy.typing as npt
 from corpuskit.config import Rule, RuleSet, UserError, suggest
 
 KEPT = -1
+
+
+class Verdicts(NamedTuple):
+    """What the rules say of a batch of documents."""
+
+    first: npt.NDArray[np.int64]  # index of the first failing rule, or KEPT
+    value: npt.NDArray[np.float64]  # its signal's value; NaN where the document is kept
+    severity: npt.NDArray[np.int32]  # of that failure, from 1; 0 where the document is kept
+    fails: npt.NDArray[np.bool_]  # shape (documents, rules)
 
 
 def check_signals(rules: RuleSet, known: Sequence[str]) -> None:
@@ -29,15 +39,36 @@ def check_signals(rules: RuleSet, known: Sequence[str]) -> None:
             )
 
 
+def judge(signals: npt.NDArray[np.float32], names: Sequence[str], rules: Sequence[Rule]) -> Verdicts:
+    """The verdicts on a batch of signals, shape (documents, names)."""
+    fails = failing(signals, names, rules)
+    first = verdicts(fails)
+    value = np.full(len(first), np.nan)
+    severity = np.zeros(len(first), np.int32)
+    for at in np.unique(first[first != KEPT]):
+        rows = np.flatnonzero(first == at)
+        values = signals[rows, names.index(rules[at].signal)]
+        value[rows], severity[rows] = values, severities(values, rules[at])
+    return Verdicts(first, value, severity, fails)
+
+
 def failing(signals: npt.NDArray[np.float32], names: Sequence[str], rules: Sequence[Rule]) -> npt.NDArray[np.bool_]:
-    """Which document fails which rule: bool, shape (documents, rules). A bound itself passes."""
+    """Which document fails which rule: bool, shape (documents, rules). A bound itself passes, NaN does not."""
     out = np.zeros((len(signals), len(rules)), np.bool_)
     for at, rule in enumerate(rules):
         values = signals[:, names.index(rule.signal)]
         if rule.min is not None:
-            out[:, at] |= values < np.float32(rule.min)
+            out[:, at] |= ~(values >= np.float32(rule.min))
         if rule.max is not None:
-            out[:, at] |= values > np.float32(rule.max)
+            out[:, at] |= ~(values <= np.float32(rule.max))
+    return out
+
+
+def severities(values: npt.NDArray[np.float32], rule: Rule) -> npt.NDArray[np.int32]:
+    """How severely values that fail a rule fail it: 1, and 1 more for each of its severities they are beyond."""
+    out = np.ones(len(values), np.int32)
+    for bound in np.array(rule.severities, np.float32):
+        out += ~(values <= bound) if rule.min is None else ~(values >= bound)
     return out
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from corpuskit.config import Rule, RuleSet, UserError, load_rules
-from corpuskit.filters.rules import KEPT, check_signals, failing, verdicts
+from corpuskit.filters.rules import KEPT, check_signals, failing, judge, verdicts
 from corpuskit.filters.signals import SIGNALS, measure
 from corpuskit.text.normalize import normalize_text
 from corpuskit.text.shadow import shadow_column
@@ -527,3 +528,31 @@ def test_a_rule_on_an_unknown_signal_is_refused_with_the_closest_one() -> None:
     with pytest.raises(UserError, match=r"rules mine: rule r: unknown signal 'num_char'; did you mean num_chars\?"):
         check_signals(rules, SIGNALS)
     check_signals(rules.model_copy(update={"rules": ()}), SIGNALS)
+
+
+def test_what_is_not_a_number_fails_every_rule_on_it() -> None:
+    low, high = Rule(name="low", signal="a", min=0, source="own"), Rule(name="high", signal="a", max=9, source="own")
+    assert decide([[np.nan, 0]], low) == decide([[np.nan, 0]], high) == [0]
+    judged = judge(np.array([[np.nan, 0]], np.float32), ("a", "b"), [high.model_copy(update={"severities": (10, 20)})])
+    assert (judged.first.tolist(), judged.severity.tolist()) == ([0], [3])
+    assert np.isnan(judged.value[0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "values", "severities"),
+    [
+        ({"min": 200, "severities": (100, 50)}, [200, 199, 100, 99, 50, 49], [0, 1, 1, 2, 2, 3]),
+        ({"max": 0.2, "severities": (0.4,)}, [0.2, 0.3, 0.4, 0.41], [0, 1, 1, 2]),
+        ({"min": 1, "max": 2}, [0, 1, 2, 3], [1, 0, 0, 1]),
+    ],
+)
+def test_severity_is_how_many_bounds_a_document_is_beyond(
+    fields: dict[str, Any], values: list[float], severities: list[int]
+) -> None:
+    rule = Rule(name="r", signal="a", source="own", **fields)
+    judged = judge(np.array([[value, 0] for value in values], np.float32), ("a", "b"), [rule])
+    assert judged.severity.tolist() == severities
+    assert [first == KEPT for first in judged.first] == [severity == 0 for severity in severities]
+    dropped = [value for value, severity in zip(values, severities, strict=True) if severity]
+    assert judged.value[judged.first != KEPT].tolist() == np.float32(dropped).tolist()
+    assert np.isnan(judged.value[judged.first == KEPT]).all()
