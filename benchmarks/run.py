@@ -29,6 +29,8 @@ import pyarrow.compute as pc
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from readers import MC4, WIKIPEDIA, readings
+
 from corpuskit import __version__, config
 from corpuskit.bins.format import TokenStream
 from corpuskit.bins.pack import pack_language
@@ -45,7 +47,6 @@ from corpuskit.privacy.detect import find, mask
 from corpuskit.sources.read import STAGE as READ
 from corpuskit.sources.read import Quarantine, read_documents
 from corpuskit.sources.streams import as_input
-from corpuskit.sources.wikipedia import read_pages
 from corpuskit.sources.wikitext import wikitext_to_text
 from corpuskit.text.normalize import normalize_column
 from corpuskit.text.shadow import shadow_column
@@ -56,8 +57,6 @@ SHORT = 0.3  # CPU seconds: what is over sooner is run several times for one mea
 WARM_UP_DOCUMENTS = 40
 VOCAB_SIZE = 32000
 GENRES = ("ja_literature", "ja_law", "ja_tech")
-MC4 = "huggingface.co/datasets/allenai/c4/resolve/*/multilingual/c4-ja.tfrecord-*.json.gz"
-WIKIPEDIA = "dumps.wikimedia.org/jawiki/*/jawiki-*-pages-articles-multistream.xml.bz2"
 PIPELINE = config.load_pipeline("ja")
 
 
@@ -68,7 +67,7 @@ class Sets:
     files: dict[str, list[Path]]
     work: Path
     tokenizer: Callable[[], Input]
-    dump: Path | None = None
+    data: Path | None = None  # the folder itself, for formats other than JSON lines
     _texts: dict[str, list[pa.Array]] = field(default_factory=dict)
 
     def shards(self, name: str) -> list[Shard]:
@@ -137,8 +136,10 @@ def on_files(step: str, sets: Sets, target: float | None, function: Callable[[st
 
 
 def read(sets: Sets) -> Iterator[Case]:
+    shards = {name: sets.shards(name) for name in sets.files}  # hashing the inputs is no part of reading them
+
     def run(name: str, out: Path) -> None:
-        for shard in sets.shards(name):
+        for shard in shards[name]:
             for _ in read_documents(shard, Quarantine(out)):
                 pass
 
@@ -242,19 +243,22 @@ def locate(sets: Sets) -> Iterator[Case]:
 
 
 def wikitext(sets: Sets) -> Iterator[Case]:
-    if sets.dump is None:
-        return
-    dump = bz2.decompress(sets.dump.read_bytes()).decode()
-    pages = [html.unescape(t) for t in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.DOTALL)]
-    size = sum(len(p.encode()) for p in pages) / 1e6
-    yield Case("wikitext", "jawiki, in memory", size, 15, lambda: [wikitext_to_text(p) for p in pages])
+    for path in sorted(sets.data.glob(WIKIPEDIA))[:1] if sets.data else ():
+        dump = bz2.decompress(path.read_bytes()).decode()
+        pages = [html.unescape(t) for t in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.DOTALL)]
+        size = sum(len(p.encode()) for p in pages) / 1e6
+        yield Case("wikitext", "jawiki, in memory", size, 15, functools.partial(_wikitext, pages))
 
-    def pages_of_dump() -> list[Any]:
-        site = sets.dump.name
-        return list(read_pages(str(sets.dump), None, None, site=site, skip=lambda page, error, excerpt: None))
 
-    size = sum(len(p.text.encode()) for p in pages_of_dump()) / 1e6
-    yield Case("wikitext", "jawiki dump, text out", size, None, pages_of_dump)
+def _wikitext(pages: list[str]) -> None:
+    for page in pages:
+        wikitext_to_text(page)
+
+
+def readers(sets: Sets) -> Iterator[Case]:
+    texts = [t for column in sets.texts(next(iter(sets.files))) for t in column.to_pylist()]
+    for reading in readings(texts, sets.data, sets.work):
+        yield Case("readers", reading.data, reading.megabytes, reading.target, reading.run)
 
 
 STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
@@ -274,6 +278,7 @@ STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
     "pack": pack,
     "locate": locate,
     "wikitext": wikitext,
+    "readers": readers,
 }
 
 
@@ -293,7 +298,7 @@ def find_sets(data: Path, work: Path) -> Sets:
         receipt = train_tokenizer({"ja": documents}, {"ja": 1.0}, out=out, vocab_size=VOCAB_SIZE, runner=here())
         return as_input(str(out / next(o.path for o in receipt.outputs if o.path.endswith(".model"))))
 
-    sets = Sets(files, work, tokenizer, next(iter(sorted(data.glob(WIKIPEDIA))), None))
+    sets = Sets(files, work, tokenizer, data)
     return sets
 
 
