@@ -29,14 +29,13 @@ def clean(
     """
     from corpuskit.filters.clean import STAGE, signal_names
     from corpuskit.filters.language import find_model
-    from corpuskit.filters.rules import check_signals
+    from corpuskit.filters.rules import as_params, check_signals
 
     check_signals(rules, signal_names(language))
     if language:
         model = find_model(lid_model)
         shards = [replace(s, inputs=(*s.inputs, model)) for s in shards]
-    bounds = [r.model_dump(exclude={"source"}) for r in rules.rules]  # a corrected citation redoes nothing
-    params = {"normalize": normalize, "language": language, "rules": bounds}
+    params = {"normalize": normalize, "language": language, "rules": as_params(rules)}
     return map_shards(STAGE, shards, out=out, params=params, runner=runner)
 
 

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpuskit.config import Rule
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
 from corpuskit.filters.language import language_probability
-from corpuskit.filters.rules import KEPT, failing, verdicts
+from corpuskit.filters.rules import KEPT, failing, from_params, verdicts
 from corpuskit.filters.signals import SIGNALS, measure
 from corpuskit.schema import DOCUMENT, REMOVED, add_sizes
 from corpuskit.sources.read import read_documents
@@ -37,7 +36,7 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     Params: `normalize` (profile), `language` (fastText label or None), `rules` (name, signal, min, max of each).
     Counts: documents in, kept, dropped by first failing rule, failing per rule, quarantined; characters and bytes.
     """
-    rules = [Rule(**{**r, "source": ""}) for r in params["rules"]]
+    rules = from_params(params["rules"])
     names = signal_names(params["language"])
     schema = pa.schema([("id", pa.string()), *((n, pa.float32()) for n in names), ("rule", pa.string())])
     counts: dict[str, Any] = {

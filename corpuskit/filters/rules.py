@@ -7,7 +7,7 @@ same verdicts as deciding while measuring. What is not a number fails every rule
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,16 @@ def check_signals(rules: RuleSet, known: Sequence[str]) -> None:
             raise UserError(
                 f"rules {rules.name}: rule {rule.name}: unknown signal '{rule.signal}'{suggest(rule.signal, known)}"
             )
+
+
+def as_params(rules: RuleSet) -> list[dict[str, Any]]:
+    """The rules as a stage's parameters: without their sources, so that a corrected citation redoes nothing."""
+    return [rule.model_dump(exclude={"source"}) for rule in rules.rules]
+
+
+def from_params(params: Sequence[dict[str, Any]]) -> list[Rule]:
+    """The rules of a stage's parameters."""
+    return [Rule(**{"source": "not carried along", **rule}) for rule in params]
 
 
 def judge(signals: npt.NDArray[np.float32], names: Sequence[str], rules: Sequence[Rule]) -> Verdicts:
