@@ -268,6 +268,8 @@ def pack(
     from corpuskit.config import UserError
 
     if not input:
+        if out is not None or tokenizer is not None:
+            raise UserError("pack: --out and --tokenizer belong to --input; a workspace has its own bins and tokenizer")
         with open_space(workspace, workers, executor, existing=True) as space:
             if dry_run:
                 _show({"languages": space.languages("corpus"), "tokenizer": tokenizer_input(space).name}, as_json)
@@ -318,10 +320,14 @@ def train(
     steps: Annotated[int | None, typer.Option("--steps", min=1, help="Stop after so many steps.")] = None,
     workspace: WorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Train a Llama-style model on the mixture; with several processes by FSDP2."""
-    from corpuskit.train.launch import launch
+    from corpuskit.train.launch import describe, launch
 
+    if dry_run:
+        _show(describe(workspace, config, run, steps), as_json)
+        return
     raise typer.Exit(launch(workspace, config, run=run, steps=steps, processes=processes, json=as_json))
 
 

@@ -94,6 +94,8 @@ MISTAKES = {
     "folder that is a file": (
         "clean --lang ja --input {files}/good.jsonl --out {files}/a_file --executor local", "cannot be made a folder"
     ),
+    "language, dedup": ("dedup --lang fr --out {out} --input {files}/good.jsonl", "no pipeline for this language"),
+    "pack of a workspace to a folder": ("pack --workspace {sample} --out {out}", "--out and --tokenizer belong to"),
     "pack without --out": ("pack --input {files}/good.jsonl", "needs --out DIR and --tokenizer MODEL"),
     "pack without its model": (
         "pack --input {files}/good.jsonl --out {out} --tokenizer no.model",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from corpuskit.config import UserError
 from corpuskit.engine.plan import Input
 from corpuskit.engine.store import read_receipts, write_json
 from corpuskit.report.funnel import language_funnel
+
+log = logging.getLogger("corpuskit")
 
 
 def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str, Any]:
@@ -49,6 +52,10 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
     pipeline, root, runner = request.pipeline, space.root, space.runner
     lang = pipeline.lang
     cleaned_in = root / "clean" / lang
+    left_out = {r.labels["source"] for r in read_receipts(cleaned_in)} - {s.name for s in request.sources}
+    if left_out:
+        names = ", ".join(sorted(left_out))
+        log.warning("%s: %s was built here before and is left out now: its documents leave the corpus", lang, names)
     cleaned = clean(
         plan_clean(space, lang, request.sources, files),
         out=cleaned_in,

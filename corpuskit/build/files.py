@@ -85,9 +85,10 @@ def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str |
 
 def dedup_files(shards: Sequence[Shard], lang: str, *, out: Path, runner: Runner) -> dict[str, Any]:
     """Deduplicate foreign files into `out`; returns and writes funnel.json."""
+    params = config.load_pipeline(lang).dedup
     read, documents = _read_files(shards, out, runner)
     documents = [replace(s, labels={**s.labels, "priority": "0"}) for s in documents]
-    receipts = deduplicate(documents, out=out, root=out, params=config.load_pipeline(lang).dedup, runner=runner)
+    receipts = deduplicate(documents, out=out, root=out, params=params, runner=runner)
     return _write_funnel(out, language_funnel(read=read, dedup=receipts))
 
 

@@ -237,6 +237,7 @@ def start_ray(workers: int) -> Any:
         Failure: nobody listens at RAY_ADDRESS; Ray itself would wait for minutes.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # one task's error ends the run and is said once, by us
     address = os.environ.get("RAY_ADDRESS")
     host, _, port = (address or "").removeprefix("ray://").rpartition(":")
     if host and port.isdigit():

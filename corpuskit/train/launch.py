@@ -58,6 +58,26 @@ def launch(workspace: Path, config_name: str, run: str, steps: int | None, proce
     return 0
 
 
+def describe(workspace: Path, config_name: str, run: str, steps: int | None) -> dict[str, Any]:
+    """What --dry-run says about a run: where it stands and ends, and what it trains on. Nothing is written.
+
+    Raises:
+        UserError: the run cannot start.
+    """
+    config = load_config(config_name)
+    order = WindowOrder.open(workspace, config.sequence_length)
+    folder = run_folder(workspace, run)
+    plan = make_plan(folder, order, config, newest_checkpoint(folder), steps=steps, resume=True)
+    return {
+        "run": run,
+        "first_step": plan.first_step,
+        "last_step": plan.last_step,
+        "tokens": plan.last_step * config.global_batch_sequences * config.sequence_length,
+        "config": config.model_dump(),
+        "mixture": [line._asdict() for line in order.plan()],
+    }
+
+
 def _launch_processes(
     workspace: Path, config_name: str, config: TrainConfig, run: str, steps: int | None, processes: int, json: bool
 ) -> int:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from corpuskit.config import UserError  # noqa: E402
 from corpuskit.mix.order import WindowOrder  # noqa: E402
 from corpuskit.train import runs  # noqa: E402
 from corpuskit.train.config import load_config  # noqa: E402
-from corpuskit.train.launch import launch  # noqa: E402
+from corpuskit.train.launch import describe, launch  # noqa: E402
 from corpuskit.train.loop import train  # noqa: E402
 from corpuskit.train.optimizer import learning_rate, make_optimizer  # noqa: E402
 from corpuskit.train.parallel import Group, share  # noqa: E402
@@ -162,6 +163,20 @@ def test_other_data_or_shape_is_refused(workspace: Path, tmp_path: Path) -> None
 def test_resume_can_be_refused(workspace: Path, whole: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="this run is at step 40 already"):
         train(workspace, load_config(write_config(workspace)), run="whole", resume=False)
+
+
+def test_a_dry_run_says_where_a_run_stands_and_ends(
+    workspace: Path, whole: dict[str, Any], tree: Callable[[Path], Any]
+) -> None:
+    before = tree(workspace)
+    config = str(write_config(workspace))
+    plan = describe(workspace, config, "whole", None)
+    assert (plan["first_step"], plan["last_step"]) == (40, 40)
+    assert (describe(workspace, config, "other", 3)["first_step"], plan["tokens"]) == (0, whole["tokens"])
+    assert [line["lang"] for line in plan["mixture"]] == sorted(whole["heldout_loss"])
+    with pytest.raises(UserError, match="--steps"):
+        describe(workspace, config, "other", 10**6)
+    assert tree(workspace) == before
 
 
 def test_the_mixture_bounds_the_steps(workspace: Path, tmp_path: Path) -> None:
