@@ -19,7 +19,7 @@ import httpx
 
 from corpuskit import __version__
 from corpuskit.config import UserError
-from corpuskit.sources.transfer import Body, Facts, Pauses, Policy, Transient, public, without_secrets
+from corpuskit.sources.transfer import Body, Facts, Pauses, Policy, Transient, not_trickling, public, without_secrets
 from corpuskit.sources.verify import Digest, etag_digest
 
 MISSING = (404, 410)
@@ -91,7 +91,8 @@ class Http:
             match = RANGE.fullmatch(response.headers.get("content-range", ""))
             if match and match[1] and int(match[1]) == start:
                 etag, modified = facts.etag or confirmed.etag, facts.modified or confirmed.modified
-                return Body(start, replace(facts, etag=etag, modified=modified), response.iter_raw())
+                facts = replace(facts, etag=etag, modified=modified)
+                return Body(start, facts, not_trickling(response.iter_raw(), self._policy))
             raise Transient("the server answers with another range than the one that was asked for")
         if code == 416 and start:
             match = RANGE.fullmatch(response.headers.get("content-range", ""))
@@ -102,7 +103,7 @@ class Http:
             encoding = response.headers.get("content-encoding", "identity").lower()
             if encoding != "identity" and not (encoding.endswith("gzip") and urlsplit(address).path.endswith(".gz")):
                 raise UserError(f"{without_secrets(address)}: the server sends it {encoding}-compressed, unasked")
-            return Body(0, facts, response.iter_raw())
+            return Body(0, facts, not_trickling(response.iter_raw(), self._policy))
         self._refuse(address, response)
         raise Transient(f"the server answers {code}", _pause(response.headers))
 

@@ -141,6 +141,32 @@ def test_a_server_that_stays_silent_is_told(server: FaultServer, tmp_path: Path)
         fetch_all([URL], tmp_path, server.url, replace(QUICK, silence=0.2, attempts=2))
 
 
+def test_a_server_that_trickles_is_given_up_and_asked_for_the_rest(server: FaultServer, tmp_path: Path) -> None:
+    slow = replace(QUICK, least_rate=1_000, rate_window=0.4)
+    server.answers[PATH] = [slowly(BIG, 1, 0.02), ranged(BIG)]  # 50 bytes a second: never silent for long
+    assert fetch_all([URL], tmp_path, server.url, slow)[URL].sha256 == sha256(BIG)
+    first, second = server.ranges()
+    assert first is None and second is not None and 10 <= int(second[6:-1]) <= 21
+
+
+def test_a_server_that_goes_on_trickling_ends_in_one_line(server: FaultServer, tmp_path: Path) -> None:
+    slow = replace(QUICK, least_rate=1_000, rate_window=0.3, attempts=2)
+    server.answers[PATH] = [slowly(BIG, 1, 0.02)]
+    begin = time.monotonic()
+    with pytest.raises(
+        Failure, match=rf"{PATH}: could not be fetched \(too slow: \d+ bytes in 0\.\d seconds\); run it"
+    ):
+        fetch_all([URL], tmp_path, server.url, slow)
+    assert time.monotonic() - begin < 5 and len(server.requests) == 2
+
+
+def test_a_slow_server_that_keeps_the_least_rate_is_waited_for(server: FaultServer, tmp_path: Path) -> None:
+    slow = replace(QUICK, least_rate=1_000, rate_window=0.1)
+    server.answers[PATH] = [slowly(BIG, 20_000, 0.05)]  # 400,000 bytes a second, for 0.8 s
+    assert fetch_all([URL], tmp_path, server.url, slow)[URL].sha256 == sha256(BIG)
+    assert len(server.requests) == 1
+
+
 def test_chunks_without_a_length_are_a_whole_file_or_none(server: FaultServer, tmp_path: Path) -> None:
     server.answers[PATH] = [chunked(DATA)]
     assert Path(fetch_all([URL], tmp_path / "whole", server.url)[URL].path).read_bytes() == DATA
