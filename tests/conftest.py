@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,10 @@ import pytest
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 COMMAND = Path(sys.executable).parent / "corpuskit"
+
+# A shell starts what runs in the background with Ctrl-C ignored, and every process started from there inherits that.
+# Some tests press Ctrl-C: a handler of our own makes it work again in what we start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
