@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,7 +27,21 @@ tokenizer_app = typer.Typer(help="Train the tokenizer.", no_args_is_help=True)
 app.add_typer(tokenizer_app, name="tokenizer")
 
 Executor = Literal["ray", "local"]
-WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="Folder the corpus lives in.")]
+
+
+def _local(param: typer.CallbackParam, folder: Path | None) -> Path | None:
+    """Refuse a URL, which as a path would be a folder called `s3:`."""
+    if folder is not None and (url := re.match(r"([A-Za-z][\w+.-]+):(?:/|$)(.*)", str(folder))):
+        from corpuskit.config import UserError
+
+        raise UserError(
+            f"{param.opts[0]} {url[1]}://{url[2]}: must be a folder of this machine; inputs and mirrors may be URLs, "
+            "and results can be copied there when they are done"
+        )
+    return folder
+
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", callback=_local, help="Folder the corpus lives in.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Shards at work at the same time.")]
 ExecutorOption = Annotated[Executor, typer.Option("--executor", help="ray, or local: in this process.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
@@ -35,7 +50,7 @@ LangOption = Annotated[str, typer.Option("--lang", help="Language, such as ja.")
 InputOption = Annotated[
     list[str], typer.Option("--input", help="Files to read: a path, a glob, a folder, or an s3:// URL.")
 ]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+OutOption = Annotated[Path, typer.Option("--out", callback=_local, help="Folder to write to.")]
 TextFieldOption = Annotated[str, typer.Option("--text-field", help="Field or column that holds the text.")]
 TextUnitOption = Annotated[
     Literal["file", "line"], typer.Option("--text-unit", help="What one document of a text file is.")
@@ -249,7 +264,7 @@ def pack(
     input: Annotated[
         list[str], typer.Option("--input", help="Pack these files instead of the workspace's corpora.")
     ] = [],  # noqa: B006
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for the bins of --input.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", callback=_local, help="Folder for the bins of --input.")] = None,
     lang: LangOption = "ja",
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",

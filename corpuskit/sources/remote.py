@@ -36,7 +36,7 @@ class Remote:
         filesystem, path = _find(address)
         facts = _facts(address, filesystem, path)
         begin = start if held and held.same_file(facts) else 0
-        with _told(address):
+        with told(address):
             file: IO[bytes] = filesystem.open(path, "rb", block_size=BLOCK, cache_type="readahead")
         with file:
             file.seek(begin)
@@ -47,7 +47,7 @@ class Remote:
 
 def _chunks(file: IO[bytes], address: str) -> Iterator[bytes]:
     while True:
-        with _told(address):
+        with told(address):
             chunk = file.read(CHUNK)
         if not chunk:
             return
@@ -56,13 +56,13 @@ def _chunks(file: IO[bytes], address: str) -> Iterator[bytes]:
 
 def _find(address: str) -> tuple[Any, str]:
     options = {"token": os.environ.get("HF_TOKEN") or False} if address.startswith("hf://") else {}
-    with _told(address):
+    with told(address):
         filesystem, path = fsspec.core.url_to_fs(address, **options)
     return filesystem, path
 
 
 def _facts(address: str, filesystem: Any, path: str) -> Facts:
-    with _told(address):
+    with told(address):
         filesystem.invalidate_cache()  # the listing of an earlier attempt may be old
         info = filesystem.info(path)
     etag = next((str(info[key]) for key in ("ETag", "etag", "blob_id") if info.get(key)), None)
@@ -73,9 +73,13 @@ def _facts(address: str, filesystem: Any, path: str) -> Facts:
 
 
 @contextlib.contextmanager
-def _told(address: str) -> Iterator[None]:
-    """Errors of a store in our words. Every store has exceptions of its own, so all are taken for passing trouble but
-    those that say otherwise."""
+def told(address: str, missing: str = "cut the sources with --source and --shards") -> Iterator[None]:
+    """Errors of a store in our words; `missing` is the way out where there is no such file.
+
+    Raises:
+        UserError: for what the user can mend.
+        Transient: for all else: every store has exceptions of its own.
+    """
     shown = without_secrets(address)
     try:
         yield
@@ -84,7 +88,7 @@ def _told(address: str) -> Iterator[None]:
             f"{shown}: {public(str(error))}; install corpuskit[s3] or the package for this protocol"
         ) from error
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"{shown}: there is no such file; cut the sources with --source and --shards") from error
+        raise UserError(f"{shown}: there is no such file; {missing}") from error
     except PermissionError as error:
         raise UserError(f"{shown}: the store denies access ({public(str(error))})") from error
     except Exception as error:

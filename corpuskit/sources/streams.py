@@ -6,13 +6,14 @@ keep the documents before it and put one line into quarantine.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from corpuskit.config import UserError
+from corpuskit.config import Failure, UserError
 from corpuskit.engine.plan import Input, file_sha256
 from corpuskit.sources.codecs import CHUNK, CutStream, decompressor, expand_members
 
@@ -28,38 +29,57 @@ def open_bytes(path: str) -> IO[bytes]:
         return open(path, "rb")
     import fsspec
 
-    try:
+    with _remote(path):
         handle: IO[bytes] = fsspec.open(path, "rb").open()
-    except ImportError as error:
-        raise UserError(f"{path}: {error}; install corpuskit[s3] or the package for this protocol") from error
     return handle
 
 
 def expand(pattern: str) -> list[str]:
-    """The files a path or a glob stands for, sorted.
+    """The files a path, a folder or a glob stands for, sorted. A file whose own name has * ? [ ] in it is that file.
 
     Raises:
         UserError: nothing matches, or a folder without files is meant.
+        Failure: the store does not answer.
     """
     if "://" in pattern:
-        import fsspec
-
-        try:
-            filesystem, _, _ = fsspec.get_fs_token_paths(pattern)
-            found = [filesystem.unstrip_protocol(p) for p in sorted(filesystem.glob(pattern))]
-        except ImportError as error:
-            raise UserError(
-                f"--input {pattern}: {error}; install corpuskit[s3] or the package for this protocol"
-            ) from error
-    elif Path(pattern).is_dir():
+        found = _expand_remote(pattern)
+    elif pattern and Path(pattern).is_dir():
         found = sorted(str(p) for p in Path(pattern).iterdir() if p.is_file() and not p.name.startswith("."))
         if not found:
             raise UserError(f"--input {pattern}: the folder is empty")
+    elif Path(pattern).is_file():
+        found = [pattern]
     else:
         found = sorted(p for p in glob.glob(pattern, recursive=True) if Path(p).is_file())  # noqa: PTH207 - absolute patterns
     if not found:
         raise UserError(f"--input {pattern}: no such file")
     return found
+
+
+def _expand_remote(pattern: str) -> list[str]:
+    import fsspec
+
+    with _remote(pattern):
+        filesystem, path = fsspec.core.url_to_fs(pattern)
+        if filesystem.isfile(path):
+            return [pattern]
+        found = filesystem.glob(path, detail=True)
+        if [entry["type"] for entry in found.values()] == ["directory"]:
+            found = filesystem.find(path, maxdepth=1, detail=True)
+        return [filesystem.unstrip_protocol(p) for p, entry in sorted(found.items()) if entry["type"] != "directory"]
+
+
+@contextlib.contextmanager
+def _remote(path: str) -> Iterator[None]:
+    """Errors of a store as UserError or Failure."""
+    from corpuskit.sources.remote import told
+    from corpuskit.sources.transfer import Transient, without_secrets
+
+    try:
+        with told(path, "name another one with --input"):
+            yield
+    except Transient as problem:
+        raise Failure(f"{without_secrets(path)}: {problem}") from problem
 
 
 def as_input(path: str, name: str | None = None) -> Input:

@@ -201,6 +201,24 @@ def test_a_path_that_stands_for_nothing_is_an_error(tmp_path: Path) -> None:
             expand(str(tmp_path / pattern))
 
 
+def test_a_file_with_the_signs_of_a_glob_in_its_name_is_that_file(tmp_path: Path) -> None:
+    for name in ("[1]*.jsonl", "1a.jsonl"):
+        (tmp_path / name).write_text("x")
+    assert expand(str(tmp_path / "[1]*.jsonl")) == [str(tmp_path / "[1]*.jsonl")]
+    assert expand(str(tmp_path / "[1]a.jsonl")) == [str(tmp_path / "1a.jsonl")]  # no such file: a glob
+    assert expand(f"file://{tmp_path}/[1]*.jsonl") == [f"file://{tmp_path}/[1]*.jsonl"]
+    with pytest.raises(UserError, match="no such file"):
+        expand("")
+
+
+def test_a_remote_folder_stands_for_its_files() -> None:
+    for name in ("b.txt", "a.txt", "sub/c.txt"):
+        with fsspec.open(f"memory://folder/{name}", "wb") as file:
+            file.write(b"x")
+    assert expand("memory://folder") == ["memory:///folder/a.txt", "memory:///folder/b.txt"]
+    assert expand("memory://folder/*") == ["memory:///folder/a.txt", "memory:///folder/b.txt"]
+
+
 def test_an_input_carries_name_hash_and_size(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(DATA)
     found = as_input(str(tmp_path / "a.txt"))
