@@ -1,0 +1,84 @@
+"""What every signal kernel reads: the shadow, a trait of each of its characters, and its `chars` alone.
+
+A char is a character that is no white space. A trait is one byte: the character class in the low four bits, and flags.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from numba import njit
+
+from corpuskit.config import data_dir
+from corpuskit.text.buffers import CodePoints, Positions
+from corpuskit.text.shadow import Shadow, shadow_column
+from corpuskit.text.tables import DIGIT, HIRAGANA, KANJI, KATAKANA, LATIN, NEWLINE, OTHER_LETTER, SPACE, class_table
+
+CLASS = 15
+ENDS, CLOSES, WORD = 16, 32, 64  # ends a sentence; closes a quotation or bracket; a letter or digit
+
+ENDING = "。.!?"  # ． ！ ？ are . ! ? in the shadow
+CLOSING = "」』)]）\"'”’】〉》"
+
+
+class Chars(NamedTuple):
+    """A batch of documents as the kernels see it.
+
+    Attributes:
+        codes, offsets: the shadow; row i is codes[offsets[i]:offsets[i + 1]].
+        traits: one for each code.
+        chars, char_offsets: the codes that are no white space, laid out the same way.
+    """
+
+    codes: CodePoints
+    offsets: Positions
+    traits: npt.NDArray[np.uint8]
+    chars: CodePoints
+    char_offsets: Positions
+
+
+def read_chars(shadow: Shadow) -> Chars:
+    """The characters of a batch of shadows."""
+    return Chars(shadow.codes, shadow.offsets, *_read(shadow.codes, shadow.offsets, trait_table()))
+
+
+@functools.cache
+def trait_table() -> npt.NDArray[np.uint8]:
+    """The trait of every code point."""
+    table = class_table().copy()
+    letters = np.isin(table, (HIRAGANA, KATAKANA, KANJI, LATIN, DIGIT, OTHER_LETTER))
+    table[letters] |= WORD
+    for char in ENDING:
+        table[ord(char)] |= ENDS
+    for char in CLOSING:
+        table[ord(char)] |= CLOSES
+    return table
+
+
+def word_list(name: str) -> list[str]:
+    """The entries of a list under rules/, as the shadow spells them: parted by white space, # starts a comment line."""
+    lines = (data_dir("rules") / name).read_text(encoding="utf-8").splitlines()
+    entries = [entry for line in lines if not line.startswith("#") for entry in line.split()]
+    shadow = shadow_column(pa.array(entries, pa.string()))
+    return [shadow.text(row) for row in range(len(entries))]
+
+
+@njit(cache=True, nogil=True)
+def _read(codes, offsets, table):  # type: ignore[no-untyped-def]
+    traits = np.empty(len(codes), np.uint8)
+    chars = np.empty(len(codes) + 1, np.uint32)
+    char_offsets = np.zeros(len(offsets), np.int64)
+    n = 0
+    for row in range(len(offsets) - 1):
+        for i in range(offsets[row], offsets[row + 1]):
+            trait = table[codes[i]]
+            traits[i] = trait
+            chars[n] = codes[i]
+            kind = trait & CLASS
+            n += (kind != SPACE) & (kind != NEWLINE)
+        char_offsets[row + 1] = n
+    return traits, chars[:n], char_offsets

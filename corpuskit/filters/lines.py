@@ -1,0 +1,221 @@
+"""Signals of the family `lines`: lines, paragraphs and sentences. Definitions in signals.py."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit
+
+from corpuskit.filters.chars import CLASS, CLOSES, ENDS, Chars
+from corpuskit.text.tables import DIGIT, HIRAGANA, KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE
+
+LINES = (
+    "num_lines",
+    "mean_line_chars",
+    "max_line_chars",
+    "short_line_fraction",  # lines of at most 10 characters
+    "line_under_30_fraction",
+    "long_line_char_fraction",  # characters of lines longer than 1000, over characters of all lines
+    "kanaless_line_fraction",
+    "bullet_line_fraction",  # lines that start with a bullet which is not repeated
+    "ellipsis_line_fraction",  # lines that end in ..., ・・・, 。。。 or 、、、
+    "punctuated_line_fraction",  # lines that end in a sentence mark or a closing quotation mark or bracket
+    "newline_per_char",
+    "duplicate_line_fraction",  # lines that occurred before
+    "duplicate_line_char_fraction",  # characters of lines that occurred before, over characters of all lines
+    "num_paragraphs",
+    "mean_paragraph_chars",
+    "max_paragraph_chars",
+    "duplicate_paragraph_fraction",
+    "duplicate_paragraph_char_fraction",
+    "num_sentences",
+    "mean_sentence_chars",
+    "max_sentence_chars",
+    "long_sentence_char_fraction",  # characters of sentences longer than 200
+    "ellipsis_sentence_fraction",
+    "duplicate_sentence_fraction",
+    "duplicate_sentence_char_fraction",
+)
+
+SHORT_LINE = 10  # HojiChar DiscardTooShortLines, threshold 10
+LINE_UNDER = 30  # FineWeb, Penedo et al. 2024 (arXiv 2406.17557), section 3.6
+LONG_LINE = 1000
+LONG_SENTENCE = 200  # Swallow v1 quality.py, max_sentence_length
+# Gopher has • and - (arXiv 2112.11446, A.1.1); the others are what Japanese pages and Markdown use
+BULLETS = "•-*‣▪●○◎■□◆◇▶►▷★☆・※"
+ELLIPSES = ".・。、"  # … is ... in the shadow
+
+_BULLET, _ELLIPSIS = 1, 2
+
+
+def measure_lines(text: Chars) -> npt.NDArray[np.float64]:
+    """The signals of LINES: one row a document, one column a signal."""
+    out = np.zeros((len(text.offsets) - 1, len(LINES)), np.float64)
+    _lines(text.codes, text.offsets, text.traits, text.char_offsets, _marks(), out)
+    return out
+
+
+@functools.cache
+def _marks() -> npt.NDArray[np.uint8]:
+    flags = np.zeros(NUM_CODE_POINTS, np.uint8)
+    flags[[ord(c) for c in BULLETS]] |= _BULLET
+    flags[[ord(c) for c in ELLIPSES]] |= _ELLIPSIS
+    return flags
+
+
+@njit(cache=True, nogil=True)
+def _duplicates(hashes, lengths, count, slots):  # type: ignore[no-untyped-def]
+    """How many units occurred earlier, by hash, and their characters. `slots` has room for 4 * count + 8."""
+    size = 8
+    while size < 2 * count:
+        size *= 2
+    slots[:size] = -1
+    mask = size - 1
+    found = chars = 0
+    for at in range(count):
+        key = hashes[at]
+        slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(20)) & mask
+        while slots[slot] >= 0 and hashes[slots[slot]] != key:
+            slot = (slot + 1) & mask
+        if slots[slot] >= 0:
+            found += 1
+            chars += lengths[at]
+        else:
+            slots[slot] = at
+    return found, chars
+
+
+@njit(cache=True, nogil=True)
+def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no-untyped-def]
+    longest = 0
+    for row in range(len(offsets) - 1):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    line_hashes, line_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
+    paragraph_hashes, paragraph_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
+    sentence_hashes, sentence_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
+    slots = np.empty(4 * longest + 8, np.int32)
+    base = np.uint64(0x9E3779B97F4A7C15)
+
+    for row in range(len(offsets) - 1):
+        start, end = offsets[row], offsets[row + 1]
+        n = char_offsets[row + 1] - char_offsets[row]
+        if n == 0:
+            continue
+        newlines = num_lines = num_paragraphs = num_sentences = 0
+        max_line = short = under_30 = long_chars = kanaless = bullets = ellipses = punctuated = 0
+        max_paragraph = paragraph = max_sentence = long_sentence_chars = sentence_ellipses = 0
+        line_chars = 0
+        line_hash, length, margin = np.uint64(0), 0, 0  # margin: white space seen since the last char
+        paragraph_hash, sentence_hash, sentence = np.uint64(0), np.uint64(0), 0
+        last1 = last2 = last3 = first = second = np.uint32(0)  # chars of the line
+        line_size = 0  # chars of the line
+        last_trait = np.uint8(0)
+        kana = False
+
+        for i in range(start, end + 1):
+            if i < end:
+                code, trait = codes[i], traits[i]
+            else:
+                code, trait = np.uint32(10), np.uint8(NEWLINE)
+            kind = trait & CLASS
+            if kind == SPACE:
+                margin += 1
+                continue
+            if kind != NEWLINE:
+                length = length + 1 + margin if line_size else 1
+                margin = 0
+                value = np.uint64(code) + np.uint64(1)
+                line_hash = line_hash * base + value
+                sentence_hash = sentence_hash * base + value
+                sentence += 1
+                kana |= (kind == HIRAGANA) | (kind == KATAKANA)
+                if line_size < 2:
+                    if line_size == 0:
+                        first = code
+                    else:
+                        second = code
+                line_size += 1
+                last3, last2, last1 = last2, last1, code
+                last_trait = trait
+                if not trait & ENDS:
+                    continue
+                following = traits[i + 1] if i + 1 < end else np.uint8(NEWLINE)
+                if following & (ENDS | CLOSES):
+                    continue
+                if code == 0x2E:
+                    # neither in 3．14 nor in URLs and names
+                    next_kind = following & CLASS
+                    if next_kind == LATIN:
+                        continue
+                    if next_kind == DIGIT and i > start and traits[i - 1] & CLASS == DIGIT:
+                        continue
+            if sentence:
+                sentence_hashes[num_sentences], sentence_lengths[num_sentences] = sentence_hash, sentence
+                num_sentences += 1
+                max_sentence = max(max_sentence, sentence)
+                if sentence > LONG_SENTENCE:
+                    long_sentence_chars += sentence
+                if sentence > 2 and last1 == last2 and last2 == last3 and marks[last1] & _ELLIPSIS:
+                    sentence_ellipses += 1
+                sentence, sentence_hash = 0, np.uint64(0)
+            if kind != NEWLINE:
+                continue
+            newlines += i < end
+            if line_size:
+                line_hashes[num_lines], line_lengths[num_lines] = line_hash, length
+                num_lines += 1
+                line_chars += length
+                max_line = max(max_line, length)
+                short += length <= SHORT_LINE
+                under_30 += length < LINE_UNDER
+                long_chars += length if length > LONG_LINE else 0
+                kanaless += not kana
+                bullets += (marks[first] & _BULLET) != 0 and first != second
+                ellipses += line_size > 2 and last1 == last2 and last2 == last3 and (marks[last1] & _ELLIPSIS) != 0
+                punctuated += (last_trait & (ENDS | CLOSES)) != 0
+                paragraph += length
+                paragraph_hash = (paragraph_hash ^ line_hash) * base + np.uint64(1)
+            if paragraph and (line_size == 0 or i == end):
+                paragraph_hashes[num_paragraphs], paragraph_lengths[num_paragraphs] = paragraph_hash, paragraph
+                num_paragraphs += 1
+                max_paragraph = max(max_paragraph, paragraph)
+                paragraph, paragraph_hash = 0, np.uint64(0)
+            line_hash, length, margin, line_size = np.uint64(0), 0, 0, 0
+            first = second = np.uint32(0)
+            kana = False
+
+        duplicate_lines, duplicate_line_chars = _duplicates(line_hashes, line_lengths, num_lines, slots)
+        duplicate_paragraphs, duplicate_paragraph_chars = _duplicates(
+            paragraph_hashes, paragraph_lengths, num_paragraphs, slots
+        )
+        duplicate_sentences, duplicate_sentence_chars = _duplicates(
+            sentence_hashes, sentence_lengths, num_sentences, slots
+        )
+        result = out[row]
+        result[0] = num_lines
+        result[1] = line_chars / num_lines
+        result[2] = max_line
+        result[3] = short / num_lines
+        result[4] = under_30 / num_lines
+        result[5] = long_chars / line_chars
+        result[6] = kanaless / num_lines
+        result[7] = bullets / num_lines
+        result[8] = ellipses / num_lines
+        result[9] = punctuated / num_lines
+        result[10] = newlines / n
+        result[11] = duplicate_lines / num_lines
+        result[12] = duplicate_line_chars / line_chars
+        result[13] = num_paragraphs
+        result[14] = line_chars / num_paragraphs
+        result[15] = max_paragraph
+        result[16] = duplicate_paragraphs / num_paragraphs
+        result[17] = duplicate_paragraph_chars / line_chars
+        result[18] = num_sentences
+        result[19] = n / num_sentences
+        result[20] = max_sentence
+        result[21] = long_sentence_chars / n
+        result[22] = sentence_ellipses / num_sentences
+        result[23] = duplicate_sentences / num_sentences
+        result[24] = duplicate_sentence_chars / n
