@@ -57,6 +57,7 @@ TextUnitOption = Annotated[
 ]
 UrlFieldOption = Annotated[str, typer.Option("--url-field", help="Field or column that holds the URL.")]
 LidOption = Annotated[str | None, typer.Option("--lid-model", help="fastText language model to use.")]
+RulesOption = Annotated[str | None, typer.Option("--rules", help="Rule preset, or a file of rules.")]
 ProfileOption = Annotated[str, typer.Option("--profile", help="sample (bundled, no network) or full.")]
 MirrorOption = Annotated[
     str | None, typer.Option("--mirror", help="URL or folder laid out as the hosts serve the files.")
@@ -93,6 +94,7 @@ def corpus(
     mirror: MirrorOption = None,
     source: SourceOption = [],  # noqa: B006 - typer copies it
     shards: ShardsOption = None,
+    rules: RulesOption = None,
     lid_model: LidOption = None,
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
@@ -105,7 +107,7 @@ def corpus(
     from corpuskit.build.sources import describe, part_notes, plan_corpus
     from corpuskit.build.workspace import open_space
 
-    plan = plan_corpus(lang, profile, mirror, source, shards, lid_model)
+    plan = plan_corpus(lang, profile, mirror, source, shards, lid_model, rules)
     if dry_run:
         _show(describe(plan), as_json)
         return
@@ -118,7 +120,7 @@ def corpus(
         return
     from corpuskit.report.funnel import print_funnel
 
-    print_funnel(result["languages"])
+    print_funnel(result["languages"], result["cpu_seconds"])
     for line in closing_lines(space, plan, result):
         print(line)
 
@@ -162,7 +164,7 @@ def clean(
     lang: LangOption,
     input: InputOption,
     out: OutOption,
-    rules: Annotated[str | None, typer.Option("--rules", help="Rule preset or file.")] = None,
+    rules: RulesOption = None,
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
     text_unit: TextUnitOption = "file",
@@ -182,7 +184,7 @@ def clean(
         return
     with open_space(out, workers, executor) as space:
         funnel = clean_files(plan, out=out, runner=space.runner, lid_model=lid_model)
-    _funnel(lang, funnel, as_json)
+    _funnel(lang, funnel, as_json, space)
 
 
 @app.command()
@@ -208,7 +210,7 @@ def dedup(
         return
     with open_space(out, workers, executor) as space:
         funnel = dedup_files(shards, lang, out=out, runner=space.runner)
-    _funnel(lang, funnel, as_json)
+    _funnel(lang, funnel, as_json, space)
 
 
 @app.command()
@@ -234,7 +236,7 @@ def scrub(
         return
     with open_space(out, workers, executor) as space:
         funnel = scrub_files(shards, lang, out=out, runner=space.runner)
-    _funnel(lang, funnel, as_json)
+    _funnel(lang, funnel, as_json, space)
 
 
 @tokenizer_app.command("train")
@@ -369,13 +371,13 @@ def _work(space: Any) -> dict[str, int]:
     return {"shards_run": space.runner.tally.ran, "shards_up_to_date": space.runner.tally.up_to_date}
 
 
-def _funnel(lang: str, funnel: dict[str, Any], as_json: bool) -> None:
+def _funnel(lang: str, funnel: dict[str, Any], as_json: bool, space: Any) -> None:
     if as_json:
         _print_json(funnel)
         return
     from corpuskit.report.funnel import print_funnel
 
-    print_funnel({lang: funnel})
+    print_funnel({lang: funnel}, space.runner.tally.cpu_seconds)
 
 
 def _show(result: Any, as_json: bool) -> None:

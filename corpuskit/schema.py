@@ -1,7 +1,7 @@
 """The Arrow schemas every stage reads and writes, and the document id.
 
 A stage hands its documents on as Parquet files of `DOCUMENT` rows; removed documents carry three more columns that
-say why. Signals stand in a file of their own, row by row beside the documents that were measured.
+say why. Signals and verdicts stand in files of their own, row by row beside the documents that were measured.
 """
 
 from __future__ import annotations
@@ -30,6 +30,23 @@ REMOVED = pa.schema(
         ("step", pa.string()),  # clean, dedup
         ("rule", pa.string()),  # the first rule that failed, or exact_duplicate, near_duplicate
         ("value", pa.float64()),  # what was measured: the signal's value, or the Jaccard to the survivor
+    ]
+)
+
+MEASURED = pa.schema(  # the first columns of a signals file; a float32 column for each signal follows
+    [
+        ("id", pa.string()),
+        ("characters", pa.int64()),  # of the document's text, with which a funnel is counted; no rule asks for them
+        ("bytes", pa.int64()),
+    ]
+)
+
+VERDICT = pa.schema(
+    [
+        ("id", pa.string()),
+        ("rule", pa.string()),  # the first rule that failed; null: kept
+        ("value", pa.float64()),  # the value of its signal; null: kept
+        ("severity", pa.int32()),  # of that failure, from 1, see config.Rule; 0: kept
     ]
 )
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sentencepiece
@@ -25,6 +24,7 @@ import yaml
 
 from corpuskit import config
 from corpuskit.bins.format import TokenStream
+from corpuskit.schema import VERDICT
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 Tree = Callable[[Path], dict[str, str]]
@@ -35,6 +35,15 @@ PARTS = ("kept", "dropped", "duplicates", "quarantined")
 def rows_of(sample: Path, step: str, kind: str, lang: str = "*") -> list[dict[str, Any]]:
     files = sorted(sample.glob(f"{step}/{lang}/{kind}/*.parquet"))
     return [row for file in files for row in pq.read_table(file).to_pylist()]
+
+
+def dropped_of(sample: Path, lang: str = "*") -> list[dict[str, Any]]:
+    """The documents a rule removed: rows of `clean`'s documents with the verdict that stands beside each."""
+    documents, verdicts = rows_of(sample, "clean", "documents", lang), rows_of(sample, "decide", "verdicts", lang)
+    assert [row["id"] for row in documents] == [row["id"] for row in verdicts]
+    both = [document | verdict for document, verdict in zip(documents, verdicts, strict=True)]
+    assert all((row["value"] is None) == (row["severity"] == 0) == (row["rule"] is None) for row in both)
+    return [row for row in both if row["rule"] is not None]
 
 
 def texts_of(sample: Path, step: str) -> dict[str, str]:
@@ -54,7 +63,7 @@ def copy(sample: Path, tmp_path: Path) -> Path:
 
 def test_every_row_of_the_table_holds(sample: Path) -> None:
     corpus = {row["id"] for row in rows_of(sample, "corpus", "kept")}
-    cleaned = {row["id"]: row for row in rows_of(sample, "clean", "removed")}
+    cleaned = {row["id"]: row for row in dropped_of(sample)}
     duplicates = {row["id"]: row for row in rows_of(sample, "dedup", "removed")}
     measured = {row["id"]: row for row in rows_of(sample, "clean", "signals")}
     clusters = {
@@ -73,8 +82,7 @@ def test_every_row_of_the_table_holds(sample: Path) -> None:
         elif outcome.startswith("dropped:"):
             rule = outcome.removeprefix("dropped:")
             right = places == (False, True, False, True)
-            right = right and (cleaned[id_]["step"], cleaned[id_]["rule"]) == ("clean", rule)
-            right = right and measured[id_]["rule"] == rule
+            right = right and cleaned[id_]["rule"] == rule
         elif outcome == "duplicate":
             survivor = id_of[row["survivor"]]
             right = places == (False, False, True, True) and clusters[id_] == survivor and survivor in corpus
@@ -146,7 +154,7 @@ def test_the_funnel_adds_up_for_every_source_and_agrees_with_the_files(sample: P
         assert json.loads((sample / "corpus" / lang / "funnel.json").read_bytes()) == funnel
         documents = {
             "kept": rows_of(sample, "corpus", "kept", lang),
-            "dropped": rows_of(sample, "clean", "removed", lang),
+            "dropped": dropped_of(sample, lang),
             "duplicates": rows_of(sample, "dedup", "removed", lang),
             "quarantined": rows_of(sample, "clean", "quarantined", lang),
         }
@@ -158,6 +166,13 @@ def test_the_funnel_adds_up_for_every_source_and_agrees_with_the_files(sample: P
             assert funnel["total"][part] == sum(counts[part] for counts in funnel["sources"].values())
         rules = Counter(row["rule"] for row in documents["dropped"] + documents["duplicates"])
         assert {name: n["dropped"] for name, n in funnel["rules"].items() if n["dropped"]} == dict(rules)
+        for name, n in funnel["rules"].items():
+            assert n["only_failing"] <= n["dropped"] <= n["failing"]
+            of_rule = [row["text"] for row in documents["dropped"] if row["rule"] == name]
+            if "dropped_characters" in n:
+                assert n["dropped_characters"] == sum(map(len, of_rule))
+                assert n["dropped_bytes"] == sum(len(text.encode()) for text in of_rule)
+            assert n["dropped"] == sum(counts["rules"][name]["dropped"] for counts in funnel["sources"].values())
         last = funnel["total"]["steps"][-1]
         kept = [row["text"] for row in documents["kept"]]
         assert last == {
@@ -168,7 +183,9 @@ def test_the_funnel_adds_up_for_every_source_and_agrees_with_the_files(sample: P
         }
         sizes = [step["documents"] for step in funnel["total"]["steps"]]
         assert sizes == sorted(sizes, reverse=True)
-        assert [step["step"] for step in funnel["total"]["steps"]] == ["read", "clean", "dedup", "scrub"]
+        assert [step["step"] for step in funnel["total"]["steps"]] == [
+            "read", "clean", "decide", "dedup", "scrub"
+        ]  # fmt: skip
     assert funnels["ja"]["total"]["in"] >= 300
     assert funnels["ja"]["total"]["steps"][0]["bytes"] >= 400_000
     assert funnels["en"]["total"]["in"] >= 150
@@ -193,7 +210,7 @@ def test_a_second_run_says_so_and_changes_no_file(copy: Path, cli: Cli, tree: Tr
     bytes_before, times_before = tree(copy), times()
     done = cli("corpus", "--lang", "ja", "--workspace", copy)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "Everything is up to date: 46 shards, nothing to do." in done.stdout
+    assert "Everything is up to date: 54 shards, nothing to do." in done.stdout
     assert tree(copy) == bytes_before
     assert times() == times_before
 
@@ -203,7 +220,7 @@ def test_only_what_is_missing_is_made_again(copy: Path, cli: Cli, tree: Tree) ->
     (copy / "corpus" / "ja" / "kept" / "jawiki-00000.parquet").unlink()
     done = cli("corpus", "--lang", "ja", "--workspace", copy, "--executor", "local", "--json")
     result = json.loads(done.stdout)
-    assert (result["shards_run"], result["shards_up_to_date"]) == (1, 45)
+    assert (result["shards_run"], result["shards_up_to_date"]) == (1, 53)
     assert tree(copy) == before
 
 
@@ -337,7 +354,7 @@ def test_a_changed_threshold_redoes_clean_and_what_depends_on_it_alone(sample: P
 def test_what_was_removed_says_why_and_can_be_read_back(sample: Path) -> None:
     presets = {lang: config.load_rules(lang, config.load_pipeline(lang).rules) for lang in LANGUAGES}
     bounds = {(lang, r.name): r for lang, preset in presets.items() for r in preset.rules}
-    removed = rows_of(sample, "clean", "removed")
+    removed = dropped_of(sample)
     assert len(removed) > 60
     for row in removed:
         rule = bounds[row["lang"], row["rule"]]
@@ -345,7 +362,7 @@ def test_what_was_removed_says_why_and_can_be_read_back(sample: Path) -> None:
         high = rule.max is not None and row["value"] > rule.max
         assert low or high, row
         assert row["text"]
-    assert pq.read_schema(next(sample.glob("clean/ja/removed/*.parquet"))).field("value").type == pa.float64()
+    assert pq.read_schema(next(sample.glob("decide/ja/verdicts/*.parquet"))).equals(VERDICT)
 
 
 def test_no_folder_or_clock_of_this_machine_is_written_down(sample: Path) -> None:

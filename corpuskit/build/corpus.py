@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from corpuskit import config
 from corpuskit.build.sources import CorpusRequest, fetch_sources, plan_clean, resolve_sources
-from corpuskit.build.stages import clean, deduplicate, scrub
+from corpuskit.build.stages import clean, decide, deduplicate, scrub
 from corpuskit.build.tokens import pack_corpora, refresh_tokenizer
-from corpuskit.build.workspace import Workspace, check_profile, claim_workspace, documents
+from corpuskit.build.workspace import Workspace, check_profile, chosen_documents, claim_workspace, documents
 from corpuskit.config import UserError
 from corpuskit.engine.plan import Input
 from corpuskit.engine.store import read_receipts, write_json
@@ -26,7 +25,12 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
 
     Returns the funnels by language, the bins, the report's path and how many shards ran.
     """
+    from corpuskit.filters.clean import signal_names
+    from corpuskit.filters.rules import check_signals
+
     check_profile(space.root, requests[0].profile_name)
+    for request in requests:
+        check_signals(request.rules, signal_names(request.pipeline.language_id))
     # everything is fetched before a sample makes room: a wrong --mirror must not cost it
     fetched = [fetch_sources(space, r.sources, r.mirror or r.profile.mirror) for r in requests]
     claim_workspace(space.root, requests[0].profile_name)
@@ -48,7 +52,7 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
 
 
 def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Input]) -> dict[str, Any]:
-    """Clean, deduplicate and scrub one language from its fetched files, by URL; returns its funnel."""
+    """Clean, decide, deduplicate and scrub one language from its fetched files, by URL; returns its funnel."""
     pipeline, root, runner = request.pipeline, space.root, space.runner
     lang = pipeline.lang
     cleaned_in = root / "clean" / lang
@@ -60,17 +64,18 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         plan_clean(space, lang, request.sources, files),
         out=cleaned_in,
         runner=runner,
-        rules=config.load_rules(lang, pipeline.rules),
+        rules=None,
         normalize=pipeline.normalize,
         language=pipeline.language_id,
         lid_model=request.lid_model,
     )
+    decided = decide(cleaned, cleaned_in, out=root / "decide" / lang, root=root, rules=request.rules, runner=runner)
     priorities = {s.name: str(n) for n, s in enumerate(request.profile.sources)}
     deduplicated_in = root / "dedup" / lang
     deduplicated = deduplicate(
         [
             replace(s, labels={**s.labels, "priority": priorities[s.labels["source"]]})
-            for s in documents(cleaned_in, cleaned, root)
+            for s in chosen_documents(root, lang, cleaned, decided)
         ],
         out=deduplicated_in,
         root=root,
@@ -83,7 +88,7 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         types=pipeline.privacy,
         runner=runner,
     )
-    funnel = language_funnel(clean=cleaned, dedup=deduplicated, scrub=scrubbed)
+    funnel = language_funnel(clean=cleaned, decide=decided, dedup=deduplicated, scrub=scrubbed)
     write_json(root / "corpus" / lang / "funnel.json", funnel)
     return funnel
 
@@ -98,10 +103,10 @@ def make_report(space: Workspace) -> tuple[dict[str, dict[str, Any]], Path]:
 
     funnels = {}
     for lang in space.languages("corpus"):
-        cleaned, deduplicated, scrubbed = (
-            read_receipts(space.root / step / lang) for step in ("clean", "dedup", "corpus")
+        cleaned, decided, deduplicated, scrubbed = (
+            read_receipts(space.root / step / lang) for step in ("clean", "decide", "dedup", "corpus")
         )
-        funnels[lang] = language_funnel(clean=cleaned, dedup=deduplicated, scrub=scrubbed)
+        funnels[lang] = language_funnel(clean=cleaned, decide=decided, dedup=deduplicated, scrub=scrubbed)
     if not funnels:
         raise UserError(f"{space.root}: no corpus yet; build one with: corpuskit corpus --lang ja")
     return funnels, write_report(space.root, funnels)
@@ -114,9 +119,6 @@ def closing_lines(space: Workspace, requests: Sequence[CorpusRequest], result: d
     if result["shards_run"] == 0:
         lines.append(f"Everything is up to date: {result['shards_up_to_date']} shards, nothing to do.")
     tokens = ", ".join(f"{lang} {counts['tokens']:,}" for lang, counts in result["bins"].items())
-    if result["cpu_seconds"]:
-        spent = ", ".join(f"{stage} {seconds:.1f}" for stage, seconds in result["cpu_seconds"].items())
-        lines.append(f"CPU seconds: {spent}")
     lines += [f"Corpus: {space.root / 'corpus'}   Tokens: {tokens}", f"Report: {result['report']}"]
     if first.profile_name == "sample" and "full" in first.pipeline.profiles:
         full = first.pipeline.profiles["full"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from corpuskit import config
 from corpuskit.build.workspace import Workspace
-from corpuskit.config import Pipeline, Profile, Source, UserError, suggest
+from corpuskit.config import Pipeline, Profile, RuleSet, Source, UserError, suggest
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import map_shards
 from corpuskit.engine.store import as_inputs
@@ -23,6 +23,7 @@ class CorpusRequest:
     pipeline: Pipeline
     profile_name: str
     profile: Profile
+    rules: RuleSet
     sources: Sequence[Source]
     mirror: str | None
     lid_model: str | None = None
@@ -56,22 +57,30 @@ def resolve_sources(pipeline: Pipeline, profile: Profile, only: Sequence[str], s
 
 
 def plan_corpus(
-    lang: str, profile: str, mirror: str | None, only: Sequence[str], shards: str | None, lid_model: str | None
+    lang: str,
+    profile: str,
+    mirror: str | None,
+    only: Sequence[str],
+    shards: str | None,
+    lid_model: str | None,
+    preset: str | None = None,
 ) -> list[CorpusRequest]:
     """The languages a `corpus` command builds: the one asked for, then those its profile brings along.
 
     Raises:
-        UserError: unknown language, profile, source or shards.
+        UserError: unknown language, profile, source, shards or rules.
     """
     pipeline = config.load_pipeline(lang)
     chosen = pipeline.profile(profile)
     sources = resolve_sources(pipeline, chosen, only, shards)
-    requests = [CorpusRequest(pipeline, profile, chosen, sources, mirror, lid_model)]
+    rules = config.load_rules(lang, preset or pipeline.rules)
+    requests = [CorpusRequest(pipeline, profile, chosen, rules, sources, mirror, lid_model)]
     for other in chosen.also:
         along = config.load_pipeline(other)
         along_profile = along.profile(profile)
         along_sources = resolve_sources(along, along_profile, (), "all" if shards == "all" else None)
-        requests.append(CorpusRequest(along, profile, along_profile, along_sources, mirror, lid_model))
+        along_rules = config.load_rules(other, along.rules)
+        requests.append(CorpusRequest(along, profile, along_profile, along_rules, along_sources, mirror, lid_model))
     return requests
 
 
@@ -162,12 +171,12 @@ def describe(requests: Sequence[CorpusRequest]) -> dict[str, Any]:
     first = requests[0]
     return {
         "profile": first.profile_name,
-        "steps": ["download", "clean", "dedup", "scrub", "tokenizer", "pack", "report"],
+        "steps": ["download", "clean", "decide", "dedup", "scrub", "tokenizer", "pack", "report"],
         "disk_bytes": sum(_disk_bytes(r) for r in requests),
         "notes": part_notes(requests),
         "languages": {
             r.pipeline.lang: {
-                "rules": r.pipeline.rules,
+                "rules": r.rules.name,
                 "mirror": r.mirror or r.profile.mirror,
                 "sources": [
                     {"name": s.name, "files": len(s.urls()), "bytes": s.bytes, "first": s.urls()[0]} for s in r.sources

@@ -1,4 +1,4 @@
-"""The three stages that make a corpus of documents, each on any shards."""
+"""The stages that make a corpus of documents, each on any shards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from corpuskit.config import Dedup, RuleSet
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
-from corpuskit.engine.store import Receipt
+from corpuskit.engine.store import Receipt, as_inputs
 
 
 def clean(
@@ -17,12 +17,14 @@ def clean(
     *,
     out: Path,
     runner: Runner,
-    rules: RuleSet,
+    rules: RuleSet | None,
     normalize: str,
     language: str | None,
     lid_model: str | None = None,
 ) -> list[Receipt]:
-    """Read, normalise, measure and decide; kept/, removed/, signals/ and quarantined/ in `out`.
+    """Read, normalise and measure into `out`: documents/, signals/ and quarantined/, for `decide` to come.
+
+    With rules everything is decided in the same pass: kept/ and removed/ take the place of documents/.
 
     Raises:
         UserError: a rule names an unknown signal, or the language model is not to be had.
@@ -31,12 +33,48 @@ def clean(
     from corpuskit.filters.language import find_model
     from corpuskit.filters.rules import as_params, check_signals
 
-    check_signals(rules, signal_names(language))
+    if rules is not None:
+        check_signals(rules, signal_names(language))
     if language:
         model = find_model(lid_model)
         shards = [replace(s, inputs=(*s.inputs, model)) for s in shards]
-    params = {"normalize": normalize, "language": language, "rules": as_params(rules)}
+    params = {"normalize": normalize, "language": language, "rules": None if rules is None else as_params(rules)}
     return map_shards(STAGE, shards, out=out, params=params, runner=runner)
+
+
+def decide(
+    cleaned: Sequence[Receipt], folder: Path, *, out: Path, root: Path, rules: RuleSet, runner: Runner
+) -> list[Receipt]:
+    """Verdicts on what `clean` measured in `folder`, from the signals alone; verdicts/, rows/ and samples/ in `out`.
+
+    Raises:
+        UserError: a rule names a signal that was not measured.
+    """
+    from corpuskit.filters.decide import STAGE
+    from corpuskit.filters.rules import as_params
+
+    shards = [
+        Shard(r.shard, tuple(as_inputs(folder, [r], "signals", root)), {"source": r.counts["source"]}) for r in cleaned
+    ]
+    check_measured(rules, shards)
+    params = {"preset": rules.name, "rules": as_params(rules)}
+    return map_shards(STAGE, shards, out=out, params=params, runner=runner)
+
+
+def check_measured(rules: RuleSet, shards: Sequence[Shard]) -> None:
+    """Make sure every rule names a signal that was measured; shards have a signals file as their first input.
+
+    Raises:
+        UserError: it was not.
+    """
+    import pyarrow.parquet as pq
+
+    from corpuskit.filters.rules import check_signals
+    from corpuskit.schema import MEASURED
+
+    if shards:
+        columns = pq.read_schema(shards[0].inputs[0].path).names
+        check_signals(rules, [name for name in columns if name not in MEASURED.names])
 
 
 def deduplicate(shards: Sequence[Shard], *, out: Path, root: Path, params: Dedup, runner: Runner) -> list[Receipt]:

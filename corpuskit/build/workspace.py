@@ -62,10 +62,20 @@ class Workspace:
         return [lang for lang in languages if lang not in unfinished]
 
     def _finished(self, lang: str) -> bool:
-        """Whether every shard that was cleaned has come through to the corpus."""
-        folders = [self.root / step / lang for step in ("clean", "dedup", "corpus")]
-        shards = [{r.shard for r in read_receipts(folder)} for folder in folders]
-        return shards[0] == shards[1] == shards[2] and not any((f / "failed.json").exists() for f in folders)
+        """Whether every shard that was cleaned has come through to the corpus, and by the verdicts of today."""
+        folders = [self.root / step / lang for step in ("clean", "decide", "dedup", "corpus")]
+        if any((folder / "failed.json").exists() for folder in folders):
+            return False
+        cleaned, decided, deduplicated, scrubbed = ({r.shard: r for r in read_receipts(folder)} for folder in folders)
+        if not cleaned.keys() == decided.keys() == deduplicated.keys() == scrubbed.keys():
+            return False
+        return all(
+            follows(decided[shard], cleaned[shard], "signals")
+            and follows(deduplicated[shard], cleaned[shard], "documents")
+            and follows(deduplicated[shard], decided[shard], "rows")
+            and follows(scrubbed[shard], deduplicated[shard], "kept")
+            for shard in cleaned
+        )
 
     def corpus_shards(self, lang: str) -> list[Shard]:
         """The finished corpus of a language as shards, each with its one documents file."""
@@ -77,6 +87,25 @@ def documents(folder: Path, receipts: Sequence[Receipt], root: Path) -> list[Sha
     """The kept documents of finished shards, as shards of the same names for the next stage."""
     return [
         Shard(r.shard, tuple(as_inputs(folder, [r], "kept", root)), {"source": r.counts["source"]}) for r in receipts
+    ]
+
+
+def follows(after: Receipt, before: Receipt, kind: str) -> bool:
+    """Whether a shard was made of the outputs of this kind that stand there now."""
+    used = {i["sha256"] for i in after.inputs}
+    return all(o.sha256 in used for o in before.outputs if o.path.startswith(f"{kind}/"))
+
+
+def chosen_documents(root: Path, lang: str, cleaned: Sequence[Receipt], decided: Sequence[Receipt]) -> list[Shard]:
+    """The cleaned documents of a language and the rows of them that are kept, as shards for `dedup`."""
+    clean_in, decide_in = root / "clean" / lang, root / "decide" / lang
+    return [
+        Shard(
+            c.shard,
+            (*as_inputs(clean_in, [c], "documents", root), *as_inputs(decide_in, [d], "rows", root)),
+            {"source": c.counts["source"]},
+        )
+        for c, d in zip(cleaned, decided, strict=True)
     ]
 
 
@@ -102,6 +131,6 @@ def claim_workspace(root: Path, profile: str) -> None:
         UserError: as check_profile.
     """
     if check_profile(root, profile) != profile:
-        for step in ("split", "clean", "dedup", "corpus", "tokenizer", "bins", "mix", "report"):
+        for step in ("split", "clean", "decide", "dedup", "corpus", "tokenizer", "bins", "mix", "report"):
             shutil.rmtree(root / step, ignore_errors=True)
     write_json(root / "workspace.json", {"profile": profile})

@@ -78,16 +78,26 @@ def read_batches(path: str | Path, columns: list[str] | None = None) -> Iterator
 
 
 def read_selected(
-    path: str | Path, selection: str | Path | None, columns: list[str] | None = None
+    path: str | Path, selection: str | Path | npt.NDArray[np.int64] | None, columns: list[str] | None = None
 ) -> Iterator[tuple[npt.NDArray[np.int64], pa.RecordBatch]]:
-    """The rows of a Parquet file that a file of ROWS selects (None: all), with their numbers, a row group at a time."""
-    chosen = None if selection is None else pq.read_table(selection, schema=ROWS)["row"].to_numpy()
+    """Chosen rows of a Parquet file with their numbers, a row group at a time; row groups without any are not read.
+
+    Args:
+        path: the file.
+        selection: a file of ROWS, or the ascending row numbers themselves; None for all rows.
+        columns: the columns to read; None for all.
+    """
+    chosen: npt.NDArray[np.int64] | None = selection if not isinstance(selection, str | Path) else None
+    if isinstance(selection, str | Path):
+        chosen = pq.read_table(selection, schema=ROWS)["row"].to_numpy()
     start = 0
-    for batch in read_batches(path, columns):
-        end = start + batch.num_rows
-        rows = np.arange(start, end)
-        if chosen is not None:
-            rows = chosen[slice(*np.searchsorted(chosen, [start, end]))]
-        if len(rows):
-            yield rows, batch if len(rows) == end - start else batch.take(pa.array(rows - start))
-        start = end
+    with pq.ParquetFile(path, memory_map=True) as file:
+        for group in range(file.num_row_groups):
+            end = start + file.metadata.row_group(group).num_rows
+            rows = np.arange(start, end)
+            if chosen is not None:
+                rows = chosen[slice(*np.searchsorted(chosen, [start, end]))]
+            if len(rows):
+                [batch] = file.read_row_group(group, columns=columns, use_threads=False).combine_chunks().to_batches()
+                yield rows, batch if len(rows) == end - start else batch.take(pa.array(rows - start))
+            start = end

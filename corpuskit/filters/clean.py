@@ -1,24 +1,28 @@
-"""The clean stage: read, normalise, measure, decide, in one pass over each shard.
+"""The clean stage: read, normalise, measure, in one pass over each shard; and decide, where it is given rules.
 
-Writes, beside the receipt: kept.parquet, removed.parquet (with rule and value), signals.parquet (every document, in
-reading order, and its verdict) and, when there is something to put there, quarantined.parquet.
+In a workspace it knows no rules and writes, beside the receipt, documents.parquet and signals.parquet, row by row
+beside them; decide.py makes the verdicts from the signals alone. On files that are in no workspace it is given rules
+and writes kept.parquet, removed.parquet (with rule and value) and signals.parquet (every document, in reading order,
+and its verdict). Either way there is quarantined.parquet when there is something to put there.
 """
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
 from corpuskit.filters.language import language_probability
-from corpuskit.filters.rules import KEPT, failing, from_params, verdicts
+from corpuskit.filters.rules import KEPT, count_verdicts, from_params, judge, new_counts, rule_column
 from corpuskit.filters.signals import SIGNALS, measure
-from corpuskit.schema import DOCUMENT, REMOVED, add_sizes
+from corpuskit.schema import DOCUMENT, MEASURED, REMOVED, add_sizes
 from corpuskit.sources.read import read_documents
 from corpuskit.sources.record import Quarantine
 from corpuskit.text.normalize import normalize_column
@@ -33,57 +37,52 @@ def signal_names(language_label: str | None) -> tuple[str, ...]:
 def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Clean one shard. Its second input, where there is one, is the language model.
 
-    Params: `normalize` (profile), `language` (fastText label or None), `rules` (name, signal, min, max of each).
-    Counts: documents in, kept, dropped by first failing rule, failing per rule, quarantined; characters and bytes.
+    Params: `normalize` (profile), `language` (fastText label or None), `rules` (see rules.as_params; None measures and
+    keeps every document).
+    Counts: documents in, kept, quarantined; characters and bytes; with rules, what rules.new_counts has.
     """
-    rules = from_params(params["rules"])
+    rules = None if params["rules"] is None else from_params(params["rules"])
     names = signal_names(params["language"])
-    schema = pa.schema([("id", pa.string()), *((n, pa.float32()) for n in names), ("rule", pa.string())])
+    measured = pa.schema([*MEASURED, *((n, pa.float32()) for n in names)])
     counts: dict[str, Any] = {
         "source": shard.labels["source"],
-        **dict.fromkeys(("in", "kept", "quarantined", "chars_in", "chars_kept", "bytes_in", "bytes_kept"), 0),
-        "dropped": {r.name: 0 for r in rules},
-        "failing": {r.name: 0 for r in rules},
+        **dict.fromkeys(("in", "quarantined", "chars_in", "bytes_in", "kept", "chars_kept", "bytes_kept"), 0),
+        **(new_counts(rules) if rules is not None else {}),
     }
+    if rules is None:
+        files = {"documents": DOCUMENT, "signals": measured}
+    else:
+        files = {"kept": DOCUMENT, "removed": REMOVED, "signals": measured.append(pa.field("rule", pa.string()))}
     quarantine = Quarantine(scratch)
-    with (
-        TableWriter(scratch / "kept.parquet", DOCUMENT) as kept,
-        TableWriter(scratch / "removed.parquet", REMOVED) as removed,
-        TableWriter(scratch / "signals.parquet", schema) as signals_file,
-    ):
+    with ExitStack() as stack:
+        out = {kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", s)) for kind, s in files.items()}
         for batch in read_documents(shard, quarantine):
             texts = normalize_column(batch.column("text"), params["normalize"])
             signals = measure(shadow_column(texts)).astype(np.float32)
             if params["language"]:
                 language = language_probability(texts, params["language"], shard.inputs[1].path)
                 signals = np.column_stack([signals, language.astype(np.float32)])
-            fails = failing(signals, names, rules)
-            verdict = verdicts(fails)
-            keep = verdict == KEPT
-            rule_names = pa.array([None if v == KEPT else rules[v].name for v in verdict], pa.string())
-
             documents = batch.set_column(1, DOCUMENT.field("text"), texts)
-            kept_batch = documents.filter(pa.array(keep))
-            kept.write(kept_batch)
-            rows = np.flatnonzero(~keep)
-            values = [float(signals[row, names.index(rules[verdict[row]].signal)]) for row in rows]
-            dropped_batch = documents.take(pa.array(rows))
-            reasons = [
-                pa.array(["clean"] * len(rows), pa.string()),
-                rule_names.take(pa.array(rows)),
-                pa.array(values, pa.float64()),
-            ]
-            removed.write(pa.RecordBatch.from_arrays([*dropped_batch.columns, *reasons], schema=REMOVED))
+            characters, size = pc.utf8_length(texts).cast(pa.int64()), pc.binary_length(texts).cast(pa.int64())
             columns = [pa.array(np.ascontiguousarray(signals[:, i])) for i in range(len(names))]
-            signals_file.write(pa.RecordBatch.from_arrays([batch.column("id"), *columns, rule_names], schema=schema))
-
+            rows = [batch.column("id"), characters, size, *columns]
             counts["in"] += batch.num_rows
-            counts["kept"] += kept_batch.num_rows
             add_sizes(counts, "in", batch.column("text"))
-            add_sizes(counts, "kept", kept_batch.column("text"))
-            for at, rule in enumerate(rules):
-                counts["dropped"][rule.name] += int((verdict == at).sum())
-                counts["failing"][rule.name] += int(fails[:, at].sum())
+            if rules is None:
+                out["documents"].write(documents)
+                counts["kept"] += documents.num_rows
+                add_sizes(counts, "kept", texts)
+            else:
+                judged = judge(signals, names, rules)
+                dropped = judged.first != KEPT
+                rows.append(rule_column(judged, rules))
+                out["kept"].write(documents.filter(pa.array(~dropped)))
+                leaving = documents.filter(pa.array(dropped))
+                why = [pa.array(["clean"] * leaving.num_rows, pa.string()), rows[-1].drop_null()]
+                values = pa.array(judged.value[dropped])
+                out["removed"].write(pa.RecordBatch.from_arrays([*leaving.columns, *why, values], schema=REMOVED))
+                count_verdicts(counts, judged, rules, characters.to_numpy(), size.to_numpy())
+            out["signals"].write(pa.RecordBatch.from_arrays(rows, schema=files["signals"]))
     quarantine.close()
     counts["in"] += quarantine.count
     counts["quarantined"] = quarantine.count
@@ -91,4 +90,4 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return counts
 
 
-STAGE = Stage("clean", 1, clean)
+STAGE = Stage("clean", 2, clean)

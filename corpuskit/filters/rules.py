@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from corpuskit.config import Rule, RuleSet, UserError, suggest
 
@@ -88,3 +89,48 @@ def verdicts(fails: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         return np.full(len(fails), KEPT, np.int64)
     first = fails.argmax(axis=1)
     return np.where(fails[np.arange(len(fails)), first], first, KEPT)
+
+
+def rule_column(judged: Verdicts, rules: Sequence[Rule]) -> pa.Array:
+    """The name of the first failing rule of each document, null where it is kept."""
+    return pa.array([rule.name for rule in rules], pa.string()).take(pa.array(judged.first, mask=judged.first == KEPT))
+
+
+def new_counts(rules: Sequence[Rule]) -> dict[str, Any]:
+    """Empty counts of verdicts.
+
+    Documents, characters and bytes kept; by rule, those dropped because it was the first to fail, by severity as well,
+    and the documents that fail it at all, and that fail it and no other.
+    """
+    per_rule = ("dropped", "chars_dropped", "bytes_dropped", "failing", "only_failing")
+    return {
+        **dict.fromkeys(("kept", "chars_kept", "bytes_kept"), 0),
+        **{count: {rule.name: 0 for rule in rules} for count in per_rule},
+        "severities": {rule.name: [0] * (1 + len(rule.severities)) for rule in rules},
+    }
+
+
+def count_verdicts(
+    counts: dict[str, Any],
+    judged: Verdicts,
+    rules: Sequence[Rule],
+    characters: npt.NDArray[np.int64],
+    size: npt.NDArray[np.int64],
+) -> None:
+    """Add a batch's verdicts to the counts; characters and bytes are those of each document's text."""
+    alone = judged.fails.sum(axis=1) == 1
+    for at, rule in ((KEPT, None), *enumerate(rules)):
+        here = judged.first == at
+        sums = (int(here.sum()), int(characters[here].sum()), int(size[here].sum()))
+        if rule is None:
+            for name, value in zip(("kept", "chars_kept", "bytes_kept"), sums, strict=True):
+                counts[name] += value
+            continue
+        for name, value in zip(("dropped", "chars_dropped", "bytes_dropped"), sums, strict=True):
+            counts[name][rule.name] += value
+        counts["failing"][rule.name] += int(judged.fails[:, at].sum())
+        counts["only_failing"][rule.name] += int((judged.fails[:, at] & alone).sum())
+        by_severity = np.bincount(judged.severity[here], minlength=2 + len(rule.severities))[1:].tolist()
+        counts["severities"][rule.name] = [
+            a + b for a, b in zip(counts["severities"][rule.name], by_severity, strict=True)
+        ]

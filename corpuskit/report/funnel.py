@@ -17,35 +17,39 @@ def language_funnel(
     *,
     read: Sequence[Receipt] = (),
     clean: Sequence[Receipt] = (),
+    decide: Sequence[Receipt] = (),
     dedup: Sequence[Receipt] = (),
     scrub: Sequence[Receipt] = (),
 ) -> dict[str, Any]:
     """The funnel of one language from the receipts of the steps that ran, in their order.
 
-    `read` is a step of its own only where `clean`, which reads as well, did not run.
+    `read` is a step of its own only where `clean`, which reads as well, did not run; `decide` only where `clean`
+    measured and decided nothing.
 
     Returns:
-        `total` and one entry a source in `sources`, each {in, kept, dropped, duplicates, quarantined} in documents and
-        `steps`, a list of {step, documents, characters, bytes} from what was read to what is left; `rules`: documents
-        dropped by each rule as the first failing one and, for rules on signals, failing it at all; `masked`: findings
-        by type.
+        `total` and one entry a source in `sources`, each {in, kept, dropped, duplicates, quarantined} in documents,
+        `steps`, a list of {step, documents, characters, bytes} from what was read to what is left, and `rules`; `rules`
+        of the total once more; `masked`: findings by type. Of each rule: `dropped` (documents that failed it first),
+        `failing` (that failed it at all), `only_failing` (that failed no other), for rules on signals also
+        `dropped_characters`, `dropped_bytes` and, with more than one, `severities` (dropped, by rising severity).
 
     Raises:
         ValueError: the numbers do not add up, which would be a bug of a stage.
     """
-    stages = {"read": read, "clean": clean, "dedup": dedup, "scrub": scrub}
+    stages = {"read": read, "clean": clean, "decide": decide, "dedup": dedup, "scrub": scrub}
     sources = sorted({r.counts["source"] for receipts in stages.values() for r in receipts})
     per_source = {
         source: _count({n: [r for r in receipts if r.counts["source"] == source] for n, receipts in stages.items()})
         for source in sources
     }
+    total = _count(stages)
     funnel = {
-        "total": _count(stages),
+        "total": total,
         "sources": per_source,
-        "rules": _rules(clean, dedup),
+        "rules": total["rules"],
         "masked": _sum_dicts(r.counts["findings"] for r in scrub),
     }
-    for name, counts in (("total", funnel["total"]), *per_source.items()):
+    for name, counts in (("total", total), *per_source.items()):
         if counts["in"] != sum(counts[k] for k in TOTAL[1:]):
             raise ValueError(f"the funnel of {name} does not add up: {counts}")
     return funnel
@@ -54,17 +58,19 @@ def language_funnel(
 def _count(stages: dict[str, Sequence[Receipt]]) -> dict[str, Any]:
     run = [(name, receipts) for name, receipts in stages.items() if receipts]
     if not run:
-        return {**dict.fromkeys(TOTAL, 0), "steps": []}
+        return {**dict.fromkeys(TOTAL, 0), "steps": [], "rules": {}}
     first, last = run[0][1], run[-1][1]
     steps = [{"step": "read", **_size(first, "in", "in")}]
     steps += [{"step": name, **_size(receipts, "kept", "kept")} for name, receipts in run if name != "read"]
+    decided = stages["decide"] or stages["clean"]
     return {
         "in": _sum(first, "in"),
         "kept": _sum(last, "kept"),
-        "dropped": sum(_sum_dicts(r.counts["dropped"] for r in stages["clean"]).values()),
+        "dropped": sum(_sum_dicts(r.counts.get("dropped", {}) for r in decided).values()),
         "duplicates": _sum(stages["dedup"], "duplicates"),
         "quarantined": _sum(first, "quarantined"),
         "steps": steps,
+        "rules": _rules(decided, stages["dedup"]),
     }
 
 
@@ -76,13 +82,26 @@ def _size(receipts: Sequence[Receipt], documents: str, side: str) -> dict[str, i
     }
 
 
-def _rules(clean: Sequence[Receipt], dedup: Sequence[Receipt]) -> dict[str, dict[str, int]]:
-    dropped = _sum_dicts(r.counts["dropped"] for r in clean)
-    failing = _sum_dicts(r.counts["failing"] for r in clean)
-    order = [rule["name"] for rule in clean[0].params["rules"]] if clean else []
-    rules = {name: {"dropped": dropped[name], "failing": failing[name]} for name in order}
+_OF_RULE = {
+    "dropped": "dropped",
+    "dropped_characters": "chars_dropped",
+    "dropped_bytes": "bytes_dropped",
+    "failing": "failing",
+    "only_failing": "only_failing",
+}
+
+
+def _rules(decided: Sequence[Receipt], dedup: Sequence[Receipt]) -> dict[str, dict[str, Any]]:
+    sums = {name: _sum_dicts(r.counts[count] for r in decided) for name, count in _OF_RULE.items()}
+    rules: dict[str, dict[str, Any]] = {}
+    for rule in decided[0].params["rules"] if decided else ():
+        name = rule["name"]
+        rules[name] = {key: counts[name] for key, counts in sums.items()}
+        if rule["severities"]:
+            by_shard = [r.counts["severities"][name] for r in decided]
+            rules[name]["severities"] = [sum(counts) for counts in zip(*by_shard, strict=True)]
     for name, count in _sum_dicts(r.counts["by_rule"] for r in dedup).items():
-        rules[name] = {"dropped": count, "failing": count}
+        rules[name] = {"dropped": count, "failing": count, "only_failing": count}
     return rules
 
 
@@ -98,11 +117,17 @@ def _sum_dicts(dicts: Any) -> dict[str, int]:
     return total
 
 
-def print_funnel(funnels: dict[str, dict[str, Any]]) -> None:
-    """The funnels of some languages as one table on stdout: a row a source, a total a language."""
+def print_funnel(funnels: dict[str, dict[str, Any]], cpu_seconds: dict[str, float] | None = None) -> None:
+    """The funnels of some languages as tables on stdout: by source, by step, by rule.
+
+    Args:
+        funnels: by language.
+        cpu_seconds: what the stages that ran took, which is shown and never written.
+    """
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(width=None if Console().is_terminal else 120)
     table = Table(title="Funnel (documents)")
     table.add_column("language")
     table.add_column("source")
@@ -117,4 +142,20 @@ def print_funnel(funnels: dict[str, dict[str, Any]]) -> None:
             table.add_row(
                 lang, name, *cells, f"{100 * share:.1f}", f"{size:,.2f}", style=style, end_section=name == "total"
             )
-    Console(width=None if Console().is_terminal else 120).print(table)
+    console.print(table)
+    rules = Table(title="Rules (documents)")
+    rules.add_column("language")
+    rules.add_column("rule")
+    for name in ("dropped", "failing", "only failing", "dropped MB"):
+        rules.add_column(name, justify="right")
+    for lang, funnel in funnels.items():
+        for rule, counts in funnel["rules"].items():
+            if counts["failing"]:
+                cells = [f"{counts[k]:,}" for k in ("dropped", "failing", "only_failing")]
+                size = f"{counts['dropped_bytes'] / 1e6:,.2f}" if "dropped_bytes" in counts else ""
+                rules.add_row(lang, rule, *cells, size)
+        rules.add_section()
+    if rules.row_count:
+        console.print(rules)
+    if cpu_seconds:
+        print(f"CPU seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in cpu_seconds.items())}")

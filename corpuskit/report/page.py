@@ -1,4 +1,4 @@
-"""report/funnel.json, report/index.html and, where matplotlib is installed, report/funnel.svg.
+"""report/funnel.json, samples.json, index.html and, where matplotlib is installed, funnel.svg.
 
 The page is one file: no script, no font, no image from elsewhere. Everything that came from the web is escaped. It
 depends on the corpus alone, so that the same corpus gives the same page, byte for byte.
@@ -12,22 +12,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from corpuskit.engine.store import read_receipts, write_atomic, write_json
-from corpuskit.privacy.detect import find, mask
+from corpuskit.engine.store import write_atomic, write_json
 from corpuskit.report.funnel import TOTAL
+from corpuskit.report.samples import Sample, removed_samples
 
-SAMPLES = 3  # removed documents shown per rule
-EXCERPT = 160  # characters of each
-
+_SIZES = ("dropped_characters", "dropped_bytes")
 _STYLE = """
 body { font: 15px/1.6 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1.5rem }
 th, td { padding: .25rem .6rem; text-align: right }
 th:first-child, td:first-child, td.text { text-align: left } tr + tr { border-top: 1px solid #ddd }
 td.text { color: #555; word-break: break-all } .bar { background: #3b78b5; height: .8rem; display: inline-block }
+tr.samples { border-top: 0 } tr.samples td { padding-top: 0; font-size: .9em } ul { margin: .2rem 0 }
 tr.total { font-weight: 600 } svg { max-width: 100%; height: auto }
 @media (prefers-color-scheme: dark) {
   body { background: #16181c; color: #ddd } td.text { color: #aaa } svg { background: #fff }
@@ -42,7 +38,10 @@ def write_report(workspace: Path, funnels: dict[str, dict[str, Any]]) -> Path:
     picture = funnel_picture(funnels) if find_spec("matplotlib") else None
     if picture:
         write_atomic(folder / "funnel.svg", picture)
-    sections = [_language(workspace, lang, funnel) for lang, funnel in funnels.items()]
+    samples = {lang: removed_samples(workspace, lang) for lang in funnels}
+    listed = {lang: {rule: [s._asdict() for s in of] for rule, of in rules.items()} for lang, rules in samples.items()}
+    write_json(folder / "samples.json", listed)
+    sections = [_language(lang, funnel, samples[lang]) for lang, funnel in funnels.items()]
     inline = picture[picture.index(b"<svg") :].decode() if picture else ""
     page = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
@@ -54,7 +53,7 @@ def write_report(workspace: Path, funnels: dict[str, dict[str, Any]]) -> Path:
     return path
 
 
-def _language(workspace: Path, lang: str, funnel: dict[str, Any]) -> str:
+def _language(lang: str, funnel: dict[str, Any], samples: dict[str, list[Sample]]) -> str:
     sources = [(name, counts) for name, counts in funnel["sources"].items()]
     rows = [
         f"<tr class='{'total' if name == 'total' else ''}'><td>{html.escape(name)}</td>"
@@ -69,10 +68,11 @@ def _language(workspace: Path, lang: str, funnel: dict[str, Any]) -> str:
         f"<td class='text'><span class='bar' style='width:{20 * s['documents'] / most:.2f}rem'></span></td></tr>"
         for s in steps
     ]
-    samples = _removed_samples(workspace, lang)
     rule_rows = [
-        f"<tr><td>{html.escape(rule)}</td><td>{counts['dropped']:,}</td><td>{counts['failing']:,}</td>"
-        f"<td class='text'>{'<br>'.join(html.escape(s) for s in samples.get(rule, []))}</td></tr>"
+        f"<tr><td>{html.escape(rule)}</td>"
+        + "".join(f"<td>{counts[k]:,}</td>" for k in ("dropped", "failing", "only_failing"))
+        + "".join(f"<td>{counts[k]:,}</td>" if k in counts else "<td></td>" for k in _SIZES)
+        + f"</tr><tr class='samples'><td class='text' colspan='6'>{_samples(samples.get(rule, []))}</td></tr>"
         for rule, counts in funnel["rules"].items()
         if counts["failing"]
     ]
@@ -82,34 +82,25 @@ def _language(workspace: Path, lang: str, funnel: dict[str, Any]) -> str:
         f"<h2>{html.escape(lang)}</h2><table><tr><th>source</th>{heads}</tr>{''.join(rows)}</table>"
         "<table><tr><th>after</th><th>documents</th><th>characters</th><th>bytes</th><th></th></tr>"
         f"{''.join(step_rows)}</table>"
-        "<table><tr><th>rule</th><th>dropped</th><th>failing</th><th>removed, for example</th></tr>"
+        "<table><tr><th>rule</th><th>dropped</th><th>failing</th><th>only failing</th><th>characters dropped</th>"
+        "<th>bytes dropped</th></tr>"
         f"{''.join(rule_rows)}</table><p>Masked: {masked}.</p>"
     )
 
 
-def _removed_samples(workspace: Path, lang: str) -> dict[str, list[str]]:
-    """The first removed documents of each rule, in shard order: id, value and the beginning of the text."""
-    out: dict[str, list[str]] = {}
-    for step in ("clean", "dedup"):
-        folder = workspace / step / lang
-        for receipt in read_receipts(folder):
-            for output in receipt.outputs:
-                if not output.path.startswith("removed/"):
-                    continue
-                # the first row group is enough for a look
-                with pq.ParquetFile(folder / output.path) as file:
-                    if not file.num_row_groups:
-                        continue
-                    rows = file.read_row_group(0, columns=["id", "rule", "value", "text"], use_threads=False)
-                for row in rows.slice(0, 200).to_pylist():
-                    shown = out.setdefault(row["rule"], [])
-                    if len(shown) < SAMPLES:
-                        # these were removed before personal information was masked, and the page is there to be shared
-                        head = pa.array([row["text"][: 2 * EXCERPT]], pa.string())
-                        masked = mask(head, find(head, ("email", "phone_jp")))[0].as_py()
-                        excerpt = " ".join(masked[:EXCERPT].split())
-                        shown.append(f"{row['id'][:8]} ({row['value']:.3g}) {excerpt}")
-    return out
+def _samples(samples: list[Sample]) -> str:
+    """A fold for each severity of a rule: its sampled documents with the measured value."""
+    severities = sorted({s.severity for s in samples})
+    folds = []
+    for severity in severities:
+        items = [
+            f"<li>{html.escape(s.id[:8])} ({s.value:.3g}) {html.escape(s.excerpt)}</li>"
+            for s in samples
+            if s.severity == severity
+        ]
+        name = "removed, for example" + (f": severity {severity}" if len(severities) > 1 else "")
+        folds.append(f"<details><summary>{name} ({len(items)})</summary><ul>{''.join(items)}</ul></details>")
+    return "".join(folds)
 
 
 def funnel_picture(funnels: dict[str, dict[str, Any]]) -> bytes:

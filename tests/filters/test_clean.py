@@ -15,7 +15,7 @@ from corpuskit.engine.run import Runner, map_shards
 from corpuskit.filters import clean as clean_module
 from corpuskit.filters.clean import STAGE, signal_names
 from corpuskit.filters.signals import SIGNALS
-from corpuskit.schema import DOCUMENT, QUARANTINED, REMOVED, document_id
+from corpuskit.schema import DOCUMENT, MEASURED, QUARANTINED, REMOVED, document_id
 from corpuskit.sources.streams import as_input
 
 RULES = [
@@ -25,13 +25,17 @@ RULES = [
 
 
 def run_clean(
-    tmp_path: Path, lines: list[Any], *, normalize: str = "ja-safe", rules: list[Rule] = RULES, name: str = "out"
+    tmp_path: Path, lines: list[Any], *, normalize: str = "ja-safe", rules: list[Rule] | None = RULES, name: str = "out"
 ) -> tuple[dict[str, Any], Path]:
     """Clean one jsonl file; strings of `lines` are written as they are, other values as JSON."""
     source = tmp_path / "in.jsonl"
     source.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
     shard = Shard("s", (as_input(str(source)),), {"reader": "jsonl", "source": "web", "lang": "ja"})
-    params = {"normalize": normalize, "language": None, "rules": [r.model_dump() for r in rules]}
+    params = {
+        "normalize": normalize,
+        "language": None,
+        "rules": None if rules is None else [r.model_dump() for r in rules],
+    }
     out = tmp_path / name
     [receipt] = map_shards(STAGE, [shard], out=out, params=params, runner=Runner(executor="local"))
     return receipt.counts, out
@@ -65,6 +69,9 @@ def test_a_rule_counts_what_it_drops_first_and_what_it_fails_at_all(tmp_path: Pa
     counts, _ = run_clean(tmp_path, LINES)
     assert counts["dropped"] == {"too_short": 2, "not_japanese": 1}
     assert counts["failing"] == {"too_short": 2, "not_japanese": 2}  # "ab" is short and not Japanese
+    assert counts["only_failing"] == {"too_short": 1, "not_japanese": 1}
+    assert counts["chars_dropped"] == {"too_short": 4, "not_japanese": 16}
+    assert counts["bytes_dropped"] == {"too_short": 8, "not_japanese": 16}
 
 
 def test_kept_documents_are_normalised_and_keep_what_else_they_had(tmp_path: Path) -> None:
@@ -97,7 +104,21 @@ def test_signals_stand_in_reading_order_with_the_verdict(tmp_path: Path) -> None
     assert [s["id"] for s in signals] == [document_id("web", "in.jsonl", n) for n in (0, 1, 2, 4, 6)]
     assert [s["rule"] for s in signals] == [None, "too_short", "not_japanese", "too_short", None]
     assert [s["num_chars"] for s in signals] == [8, 2, 14, 2, 5]
-    assert list(signals[0]) == ["id", *SIGNALS, "rule"]
+    assert [(s["characters"], s["bytes"]) for s in signals] == [(8, 24), (2, 6), (16, 16), (2, 2), (5, 15)]
+    assert list(signals[0]) == ["id", "characters", "bytes", *SIGNALS, "rule"]
+
+
+def test_without_rules_every_document_stands_beside_its_signals_and_nothing_is_decided(tmp_path: Path) -> None:
+    counts, out = run_clean(tmp_path, LINES, rules=None)
+    assert (counts["in"], counts["kept"], counts["quarantined"], "dropped" in counts) == (7, 5, 2, False)
+    assert (counts["chars_kept"], counts["bytes_kept"]) == (8 + 2 + 16 + 2 + 5, 24 + 6 + 16 + 2 + 15)
+    assert {p.name for p in out.iterdir()} == {"documents", "signals", "quarantined", "receipts"}
+    documents, signals = rows(out, "documents"), rows(out, "signals")
+    assert [d["text"] for d in documents] == ["ガッコウへ行く。", "短い", "This is English.", "ab", "五文字です"]
+    assert [s["id"] for s in signals] == [d["id"] for d in documents]
+    assert list(signals[0]) == ["id", "characters", "bytes", *SIGNALS]
+    _, decided = run_clean(tmp_path, LINES, name="decided")
+    assert [{k: v for k, v in s.items() if k != "rule"} for s in rows(decided, "signals")] == signals
 
 
 def test_files_have_the_schemas_that_later_steps_read(tmp_path: Path) -> None:
@@ -166,4 +187,4 @@ def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
     [removed] = pq.read_table(scratch / "removed.parquet").to_pylist()
     assert (removed["text"], removed["rule"]) == ("the weather is", "wrong_language")
     assert removed["value"] < 0.5
-    assert pq.read_schema(scratch / "signals.parquet").names == ["id", *signal_names("ja"), "rule"]
+    assert pq.read_schema(scratch / "signals.parquet").names == [*MEASURED.names, *signal_names("ja"), "rule"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from corpuskit.report.funnel import TOTAL, language_funnel, print_funnel
 
 
 def receipt(stage: str, shard: str, counts: dict[str, Any], rules: tuple[str, ...] = ()) -> Receipt:
-    params = {"rules": [{"name": name} for name in rules]}
+    params = {"rules": [{"name": name, "severities": [1] if name == "garbled" else []} for name in rules]}
     return Receipt(stage, 1, shard, "key", [], {}, params, counts)
 
 
@@ -30,7 +31,11 @@ def clean(source: str, read: int, short: int, garbled: int, bad: int, *, shard: 
         "kept": kept,
         "quarantined": bad,
         "dropped": {"too_short": short, "garbled": garbled},
+        "chars_dropped": {"too_short": 5 * short, "garbled": 10 * garbled},
+        "bytes_dropped": {"too_short": 15 * short, "garbled": 30 * garbled},
         "failing": {"too_short": short, "garbled": garbled + short},
+        "only_failing": {"too_short": 0, "garbled": garbled},
+        "severities": {"too_short": [short], "garbled": [garbled - garbled // 5, garbled // 5]},
         **sizes("in", read),
         **sizes("kept", kept),
     }
@@ -91,11 +96,57 @@ def test_every_step_says_what_is_left_after_it() -> None:
 def test_rules_stand_in_the_order_in_which_they_are_asked() -> None:
     rules = language_funnel(clean=CLEAN, dedup=DEDUP, scrub=SCRUB)["rules"]
     assert list(rules.items()) == [
-        ("too_short", {"dropped": 34, "failing": 34}),
-        ("garbled", {"dropped": 5, "failing": 39}),
-        ("exact_duplicate", {"dropped": 7, "failing": 7}),
-        ("near_duplicate", {"dropped": 7, "failing": 7}),
+        (
+            "too_short",
+            {
+                "dropped": 34,
+                "dropped_characters": 170,
+                "dropped_bytes": 510,
+                "failing": 34,
+                "only_failing": 0,
+            },
+        ),
+        (
+            "garbled",
+            {
+                "dropped": 5,
+                "dropped_characters": 50,
+                "dropped_bytes": 150,
+                "failing": 39,
+                "only_failing": 5,
+                "severities": [4, 1],
+            },
+        ),
+        ("exact_duplicate", {"dropped": 7, "failing": 7, "only_failing": 7}),
+        ("near_duplicate", {"dropped": 7, "failing": 7, "only_failing": 7}),
     ]
+
+
+def test_rules_are_counted_for_every_source_as_well() -> None:
+    funnel = language_funnel(clean=CLEAN, dedup=DEDUP, scrub=SCRUB)
+    assert funnel["total"]["rules"] == funnel["rules"]
+    wiki = funnel["sources"]["wiki"]["rules"]
+    assert {name: (n["dropped"], n["failing"]) for name, n in wiki.items()} == {
+        "too_short": (4, 4),
+        "garbled": (0, 4),
+        "exact_duplicate": (0, 0),
+        "near_duplicate": (2, 2),
+    }
+
+
+def test_verdicts_that_were_made_apart_from_measuring_give_the_same_funnel_with_one_step_more() -> None:
+    measured = [
+        replace(r, counts={k: v for k, v in r.counts.items() if k not in ("dropped", "failing")} | {"kept": 0})
+        for r in CLEAN
+    ]
+    decided = [replace(r, counts=r.counts | {"in": 0, "quarantined": 0}) for r in CLEAN]
+    whole = language_funnel(clean=CLEAN, dedup=DEDUP, scrub=SCRUB)
+    apart = language_funnel(clean=measured, decide=decided, dedup=DEDUP, scrub=SCRUB)
+    assert [s["step"] for s in apart["total"]["steps"]] == ["read", "clean", "decide", "dedup", "scrub"]
+    for funnel in (whole, apart):
+        for counts in (funnel["total"], *funnel["sources"].values()):
+            del counts["steps"]
+    assert apart == whole
 
 
 def test_findings_are_summed_by_type() -> None:
@@ -138,3 +189,12 @@ def test_the_table_has_a_row_a_source_and_a_total(capsys: pytest.CaptureFixture[
     assert ["ja", "mc4", "150", "100", "35", "12", "3", "66.7", "0.00"] in rows
     assert ["ja", "total", "190", "133", "39", "14", "4", "70.0", "0.00"] in rows
     assert ["en", "total", "0", "0", "0", "0", "0", "0.0", "0.00"] in rows
+    assert ["ja", "garbled", "5", "39", "5", "0.00"] in rows
+    assert ["ja", "near_duplicate", "7", "7", "7"] in rows
+
+
+def test_times_are_shown_where_there_are_some(capsys: pytest.CaptureFixture[str]) -> None:
+    print_funnel({"en": language_funnel()})
+    assert "CPU" not in capsys.readouterr().out
+    print_funnel({"en": language_funnel()}, {"clean": 1.25, "decide": 0.04})
+    assert "CPU seconds: clean 1.2, decide 0.0" in capsys.readouterr().out

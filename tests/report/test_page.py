@@ -7,15 +7,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from corpuskit.engine.store import Output, Receipt, write_atomic
+from corpuskit.filters.decide import SAMPLE, sample_of, smallest
 from corpuskit.report import page as page_module
 from corpuskit.report.page import write_report
-from corpuskit.schema import REMOVED
+from corpuskit.report.samples import EXCERPT
+from corpuskit.schema import DOCUMENT, REMOVED, VERDICT
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -25,7 +28,21 @@ HOSTILE = [
     "&lt;b&gt; & &amp; \u202e\u0000",
     "<a href='javascript:alert(1)'>日本</a>",
 ]
-ALLOWED = {"html", "meta", "title", "style", "h1", "h2", "table", "tr", "th", "td", "span", "p", "br"}
+ALLOWED = {"html", "meta", "title", "style", "h1", "h2", "table", "tr", "th", "td", "span", "p"}
+ALLOWED |= {"details", "summary", "ul", "li"}
+
+
+def decided(workspace: Path, rows: list[dict[str, Any]], name: str = "s") -> None:
+    """One decided shard of which these documents were removed."""
+    clean, decide = workspace / "clean" / "ja", workspace / "decide" / "ja"
+    for folder in (clean / "documents", decide / "samples"):
+        folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows, DOCUMENT), clean / "documents" / f"{name}.parquet")
+    verdicts = pa.Table.from_pylist([{"severity": 1, **r} for r in rows], VERDICT).combine_chunks()
+    candidates = [sample_of(b, np.arange(b.num_rows)) for b in verdicts.to_batches()]
+    samples = smallest(pa.Table.from_batches(candidates, SAMPLE))
+    pq.write_table(samples, decide / "samples" / f"{name}.parquet")
+    write_atomic(decide / "receipts" / f"{name}.json", Receipt("decide", 1, name, "k", [], {}, {}, {}).to_json())
 
 
 def removed(folder: Path, rows: list[dict[str, Any]], name: str = "s") -> None:
@@ -51,7 +68,7 @@ def funnel(source: str = "mc4", rules: tuple[str, ...] = ("too_short",), masked:
     return {
         "total": counts(1234),
         "sources": {source: counts(1234)},
-        "rules": {rule: {"dropped": 1, "failing": 2} for rule in rules},
+        "rules": {rule: {"dropped": 1, "failing": 2, "only_failing": 1} for rule in rules},
         "masked": {masked: 3},
     }
 
@@ -73,13 +90,13 @@ class Page(HTMLParser):
         if not self._svg:
             self.tags.add(tag)
             self.attributes.update(name for name, _ in attrs)
-        if tag in ("td", "h2", "p"):
+        if tag in ("td", "h2", "p", "li"):
             self.cells.append("")
             self._open = True
 
     def handle_endtag(self, tag: str) -> None:
         self._svg -= tag == "svg"
-        self._open = self._open and tag not in ("td", "h2", "p")
+        self._open = self._open and tag not in ("td", "h2", "p", "li")
 
     def handle_data(self, data: str) -> None:
         if self._open:
@@ -97,14 +114,14 @@ def without_picture(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def assert_harmless(found: Page) -> None:
     assert found.tags <= ALLOWED
-    assert found.attributes <= {"lang", "charset", "name", "content", "class", "style"}
+    assert found.attributes <= {"lang", "charset", "name", "content", "class", "style", "colspan"}
     assert found.comments == []
 
 
 @pytest.mark.usefixtures("without_picture")
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, text: str) -> None:
-    removed(tmp_path / "clean" / "ja", [row(text)])
+    decided(tmp_path, [row(text)])
     found = Page(write_report(tmp_path, {"ja": funnel()}))
     assert_harmless(found)
     shown = text.replace("\u0000", "\ufffd")
@@ -114,7 +131,7 @@ def test_hostile_text_is_shown_and_does_nothing(tmp_path: Path, text: str) -> No
 @pytest.mark.usefixtures("without_picture")
 @pytest.mark.parametrize("name", HOSTILE[:4])
 def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path, name: str) -> None:
-    removed(tmp_path / "clean" / "ja", [row("本文", rule=name)])
+    decided(tmp_path, [row("本文", rule=name)])
     found = Page(write_report(tmp_path, {"ja": funnel(name, (name,), name), name: funnel()}))
     assert_harmless(found)
     assert found.cells.count(name) == 3  # the heading of the language, the source and the rule
@@ -124,31 +141,50 @@ def test_hostile_names_are_shown_and_do_nothing(tmp_path: Path, name: str) -> No
 def test_names_in_the_picture_do_nothing_either(tmp_path: Path) -> None:
     write_report(tmp_path, {"ja": funnel(HOSTILE[0]), "e<b>n": funnel(HOSTILE[3])})
     written = sorted(p.name for p in (tmp_path / "report").iterdir())
-    assert written == ["funnel.json", *(["funnel.svg"] if find_spec("matplotlib") else []), "index.html"]
-    for name in written[1:]:  # the picture, where it can be drawn, and the page it stands in
+    picture = ["funnel.svg"] if find_spec("matplotlib") else []
+    assert written == ["funnel.json", *picture, "index.html", "samples.json"]
+    for name in [*picture, "index.html"]:  # the picture, where it can be drawn, and the page it stands in
         content = (tmp_path / "report" / name).read_text(encoding="utf-8")
         assert [harmful for harmful in ("<script", "<iframe", "<b>n") if harmful in content] == []
 
 
 @pytest.mark.usefixtures("without_picture")
 def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    removed(tmp_path / "clean" / "ja", [row("本文です。")])
+    decided(tmp_path, [row("本文です。")])
     content = write_report(tmp_path, {"ja": funnel()}).read_text(encoding="utf-8")
     for outside in ("<script", "<link", "<img", "url(", "@import", "src="):
         assert outside not in content
 
 
 @pytest.mark.usefixtures("without_picture")
-def test_a_rule_shows_three_documents_of_any_step(tmp_path: Path) -> None:
-    removed(tmp_path / "clean" / "ja", [row(f"短い文{n}", number=n << 96) for n in range(5)], "a")
-    removed(tmp_path / "clean" / "ja", [], "empty")
-    removed(tmp_path / "dedup" / "ja", [row("同じ\n文" + "長" * 500, rule="near_duplicate")])
-    found = Page(write_report(tmp_path, {"ja": funnel(rules=("too_short", "near_duplicate", "garbled"))}))
-    [short] = [cell for cell in found.cells if "短い文" in cell]
-    assert [f"短い文{n}" in short for n in range(5)] == [True, True, True, False, False]
-    assert "00000001 (12.5) 短い文1" in short
-    [near] = [cell for cell in found.cells if "同じ" in cell]
-    assert near == "00000000 (12.5) 同じ 文" + "長" * 156
+def test_a_rule_shows_twenty_documents_of_each_severity_and_always_the_same(tmp_path: Path) -> None:
+    rows = [{**row(f"短い文{n}", number=n << 96), "severity": 1 + (n >= 30)} for n in range(45)]
+    decided(tmp_path / "one", rows[:25], "a")
+    decided(tmp_path / "one", [], "empty")
+    decided(tmp_path / "one", rows[25:], "b")
+    decided(tmp_path / "other", rows[::-1], "c")  # however the documents are cut into shards
+    shown = []
+    for name in ("one", "other"):
+        page = write_report(tmp_path / name, {"ja": funnel()})
+        cells = [cell for cell in Page(page).cells if "短い文" in cell]
+        severe = [cell for cell in cells if int(cell.split("短い文")[1]) >= 30]
+        assert (len(cells) - len(severe), len(severe)) == (20, 15)
+        text = page.read_text(encoding="utf-8")
+        assert [f"severity {n} ({count})" in text for n, count in ((1, 20), (2, 15))] == [True, True]
+        shown.append(sorted(cells))
+    assert shown[0] == shown[1]
+    assert "0000001f (12.5) 短い文31" in shown[0]
+    listed = orjson.loads((tmp_path / "one" / "report" / "samples.json").read_bytes())["ja"]["too_short"]
+    assert len(listed) == 35
+    assert {"rule": "too_short", "severity": 2, "id": rows[31]["id"], "value": 12.5, "excerpt": "短い文31"} in listed
+
+
+@pytest.mark.usefixtures("without_picture")
+def test_duplicates_are_shown_as_well_and_excerpts_are_short_and_masked(tmp_path: Path) -> None:
+    text = "連絡先は taro@example.co.jp です。\n" + "長" * 500
+    removed(tmp_path / "dedup" / "ja", [row(text, rule="near_duplicate")])
+    [near] = [c for c in Page(write_report(tmp_path, {"ja": funnel(rules=("near_duplicate",))})).cells if "長" in c]
+    assert near == "00000000 (12.5) 連絡先は <EMAIL> です。 " + "長" * (EXCERPT - 17)
 
 
 @pytest.mark.usefixtures("without_picture")
@@ -171,7 +207,7 @@ def test_numbers_are_those_of_the_funnel(tmp_path: Path) -> None:
 def test_the_same_corpus_gives_the_same_page(tmp_path: Path) -> None:
     contents = []
     for name in ("one", "two"):
-        removed(tmp_path / name / "clean" / "ja", [row("本文です。")])
+        decided(tmp_path / name, [row("本文です。")])
         write_report(tmp_path / name, {"ja": funnel(), "en": funnel("c4")})
         contents.append({p.name: p.read_bytes() for p in (tmp_path / name / "report").iterdir()})
     assert contents[0] == contents[1] and "index.html" in contents[0]
