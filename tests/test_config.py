@@ -19,6 +19,7 @@ from corpuskit.config import (
     load_upstream,
     load_yaml,
     parse_range,
+    presets,
     sample_dir,
     suggest,
 )
@@ -108,8 +109,8 @@ def test_every_shipped_pipeline_loads_and_names_rules_that_exist(lang: str) -> N
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_every_shipped_rule_has_its_own_name_and_says_where_it_comes_from(lang: str) -> None:
-    for path in (data_dir("rules") / lang).glob("*.yaml"):
-        rules = load_rules(lang, str(path)).rules
+    for name in presets(lang):
+        rules = load_rules(lang, name).rules
         assert len({rule.name for rule in rules}) == len(rules) > 0
         assert all(len(rule.source) > 10 for rule in rules)
 
