@@ -68,6 +68,18 @@ FINDING = pa.schema(
     ]
 )
 
+SPAN = pa.schema(
+    [
+        ("id", pa.string()),
+        ("rule", pa.string()),  # repeated_span, frequent_paragraphs
+        ("start", pa.int64()),  # character offsets in the text before the cut
+        ("end", pa.int64()),
+        ("count", pa.int64()),  # how often the corpus has it
+        ("first_id", pa.string()),  # where it stands first and stays, null for paragraphs
+        ("first_start", pa.int64()),
+    ]
+)
+
 CLUSTER = pa.schema(
     [
         ("id", pa.string()),
