@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from corpuskit.config import UserError
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Stage
-from corpuskit.engine.tables import BATCH_BYTES, BATCH_ROWS, TableWriter, read_batches
+from corpuskit.engine.tables import BATCH_BYTES, BATCH_ROWS, TableWriter
 from corpuskit.schema import DOCUMENT, add_sizes, document_id
 from corpuskit.sources.aozora import read_aozora
 from corpuskit.sources.cc100 import read_cc100, read_parts
@@ -25,7 +25,7 @@ from corpuskit.sources.cirrus import read_cirrus
 from corpuskit.sources.codecs import SUFFIXES
 from corpuskit.sources.fields import has, to_json
 from corpuskit.sources.jsonl import read_jsonl
-from corpuskit.sources.parquet import DAMAGE, read_parquet
+from corpuskit.sources.parquet import DAMAGE, is_documents, read_own, read_parquet
 from corpuskit.sources.record import RECORDS, Quarantine, Record
 from corpuskit.sources.streams import CutStream, open_bytes, read_chunks, split_lines
 from corpuskit.sources.table import read_csv, read_header
@@ -60,7 +60,7 @@ def read_documents(shard: Shard, quarantine: Quarantine) -> Iterator[pa.RecordBa
     source, labels = shard.inputs[0], shard.labels
     reader = labels["reader"]
     if reader == "documents":
-        yield from read_batches(source.path, DOCUMENT.names)
+        yield from _gather(read_own(source, labels, quarantine))
         return
     if reader in COLUMN_READERS:
         batches = _gather(COLUMN_READERS[reader](source, labels, quarantine))
@@ -177,7 +177,7 @@ def local_reader(path: str, text_field: str, text_unit: str = "file") -> str:
                 schema = pq.read_schema(file)
         except DAMAGE as error:
             raise UserError(f"--input {path}: not a Parquet file ({error})") from error
-        if set(DOCUMENT.names) <= set(schema.names) and text_field == "text":
+        if is_documents(schema) and text_field == "text":
             return "documents"
         _check_field(path, text_field, {n: _nested(schema.field(n).type) for n in schema.names})
     elif reader == "csv":

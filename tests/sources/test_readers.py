@@ -235,50 +235,6 @@ def test_refinedweb_the_stack_and_wikipedia(tmp_path: Path) -> None:
     assert columns(document) == ("茶は旨い。", wiki["url"], None, {"id": "5", "title": "茶"})
 
 
-def test_parquet_columns_of_every_kind_go_to_meta(tmp_path: Path) -> None:
-    table = pa.table(
-        {
-            "text": pa.array(["a", None, "c"], pa.large_string()),
-            "tags": [["x", "y"], [], None],
-            "info": [{"n": 1, "deep": {"t": "z"}}, None, None],
-            "when": pa.array([1, 2, 3], pa.timestamp("ns")),
-            "raw": [b"\xffb", b"", None],
-            "huge": pa.array([2**63, 0, None], pa.uint64()),
-        }
-    )
-    pq.write_table(table, tmp_path / "a.parquet")
-    documents, bad = read_file(tmp_path / "a.parquet", "parquet")
-    assert [d["meta"]["record"] for d in documents] == [0, 2] and [b["record"] for b in bad] == [1]
-    fields = documents[0]["meta"]["fields"]
-    assert fields.pop("when").startswith("1970-01-01T00:00:00")
-    assert fields == {"tags": ["x", "y"], "info": {"n": 1, "deep": {"t": "z"}}, "raw": "\ufffdb", "huge": 2**63}
-    nested, _ = read_file(tmp_path / "a.parquet", "parquet", text_field="info.deep.t")
-    assert [(d["text"], d["meta"]["record"]) for d in nested] == [("z", 0)]
-
-
-def test_parquet_with_broken_utf8_costs_the_row(tmp_path: Path) -> None:
-    broken = pa.array([b"\xe3\x81\x82", b"\xff", b"c"]).view(pa.string())
-    pq.write_table(pa.table({"text": broken, "n": [1, 2, 3]}), tmp_path / "a.parquet")
-    documents, bad = read_file(tmp_path / "a.parquet", "parquet")
-    assert [d["text"] for d in documents] == ["あ", "c"] and [b["record"] for b in bad] == [1]
-    pq.write_table(pa.table({"text": ["a", "b", "c"], "other": broken}), tmp_path / "b.parquet")
-    documents, bad = read_file(tmp_path / "b.parquet", "parquet")
-    assert [d["text"] for d in documents] == ["a", "c"] and [b["record"] for b in bad] == [1]
-
-
-def test_row_groups_are_shards_of_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.parquet"
-    pq.write_table(pa.table({"text": [f"document {n}" * 50 for n in range(2500)]}), path, row_group_size=300)
-    whole, _ = read_file(path, "parquet")
-    file = Input(str(path), path.name, "0" * 64, path.stat().st_size)
-    assert partition("parquet", file) == [file]
-    monkeypatch.setattr(partition_module, "SPLIT_BYTES", 1)
-    monkeypatch.setattr("corpuskit.sources.parquet.RANGE_BYTES", 5000)
-    parts = partition("parquet", file)
-    assert len(parts) > 2 and parts[0].start == 0 and parts[-1].stop == 9
-    assert [d for part in parts for d in read_input(part, "parquet")[0]] == whole and len(whole) == 2500
-
-
 # --- plain files in ranges ------------------------------------------------------------------------------------------
 
 
