@@ -268,6 +268,38 @@ def test_packed_files_and_whole_texts_are_not_split(monkeypatch: pytest.MonkeyPa
 # --- CSV, text ------------------------------------------------------------------------------------------------------
 
 
+OPEN = {  # a quote that is never closed: the next quote, where there is one, breaks the grammar
+    "to the end": '1,one\n2,"two\n3,three\n4,four\n',
+    "to the next quote": '1,"one"\n2,"two\n3,"three"\n4,"four"\n',
+    "in the last line": '1,one\n3,three\n4,four\n2,"two',
+    "before a doubled quote": '1,one\n2,"two""\n3,three\n4,four\n',
+}
+
+
+@pytest.mark.parametrize("case", OPEN)
+def test_csv_with_an_open_quote_costs_its_line_alone(tmp_path: Path, case: str) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n" + OPEN[case], encoding="utf-8")
+    documents, [bad] = read_file(tmp_path / "a.csv", "csv")
+    at = 3 if case == "in the last line" else 1
+    assert [d["text"] for d in documents] == ["one", "three", "four"]
+    assert [d["meta"]["record"] for d in documents] == [n for n in range(4) if n != at]
+    assert (bad["record"], bad["excerpt"][:6]) == (at, '2,"two')
+    assert bad["error"].startswith("not CSV: a quote is not closed (")
+
+
+def test_csv_with_quotes_that_are_closed_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id,text\n1,a "b" c\n2,"d"e\n3,"f\n\ng"\n', encoding="utf-8")
+    documents, bad = read_file(tmp_path / "a.csv", "csv")
+    assert [d["text"] for d in documents] == ['a "b" c', "de", "f\n\ng"] and not bad
+
+
+def test_csv_whose_every_record_goes_on_to_the_end_is_not_read_for_ever(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("id,text\n" + 'a","\n' * 50_000, encoding="utf-8")
+    documents, bad = read_file(tmp_path / "a.csv", "csv")
+    assert documents == [] and len(bad) == 9  # read again eight times, then given up
+    assert bad[-1]["error"].endswith("; the 49,991 lines after it are lost as well")
+
+
 def test_csv_with_quoted_line_ends(tmp_path: Path) -> None:
     path = tmp_path / "a.csv.gz"
     content = '\ufeffid,本文,url\r\n1,"一行目\n二行目, ""引用""",http://a.example\r\n\r\n2,短い\r\n3,三,\r\n'
