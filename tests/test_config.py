@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,25 @@ def test_every_upstream_dataset_loads_and_says_what_it_is() -> None:
         given = {"name": "a", "with": {"lang": "ja", "wiki": "jawiki", "part": "p", "files": "1", "chunk": "1"}}
         if upstream.url:
             assert Source(**upstream.source(name, given)).urls()
+
+
+def test_what_comes_from_the_hub_is_pinned_to_a_commit_or_says_why_not() -> None:
+    folder = data_dir("pipelines") / "sources"
+    loose = set()
+    for path in folder.glob("*.yaml"):
+        upstream = load_upstream(path.stem)
+        if upstream.url and "huggingface.co" in upstream.url:
+            assert "/resolve/{revision}/" in upstream.url
+            if not re.fullmatch("[0-9a-f]{40}", upstream.variables["revision"]):
+                assert "# not pinned: " in path.read_text(encoding="utf-8"), path
+                loose.add(path.stem)
+    assert loose == {"oscar_2301", "culturax"}
+
+
+def test_the_stack_names_its_files_the_same_way_in_both_places() -> None:
+    [stack] = load_pipeline("code").profile("stack").sources
+    assert stack.url.endswith("/data/python/data-{shard:05d}-of-00144.parquet")
+    assert 'files: "00144"' in load_upstream("the_stack").about
 
 
 def test_the_full_profile_has_not_grown() -> None:
