@@ -211,7 +211,7 @@ def dedup(sets: Sets) -> Iterator[Case]:
 
 
 def _dedup(shards: list[Shard], out: Path) -> None:
-    files.dedup_files(shards, "ja", out=out, runner=here())
+    files.dedup_files(files.plan_dedup_files(shards, "ja", {}), out=out, runner=here())
 
 
 def dedup_workspace(sets: Sets) -> Iterator[Case]:

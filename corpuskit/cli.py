@@ -195,21 +195,61 @@ def dedup(
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
     text_unit: TextUnitOption = "file",
+    preset: Annotated[
+        str | None, typer.Option("--preset", help="sharp, fineweb, refinedweb, swallow, llm-jp, or exact alone.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option("--threshold", help="Jaccard from which two documents are duplicates.")
+    ] = None,
+    exact: Annotated[
+        str | None, typer.Option("--exact", help="What makes exact duplicates: text,shadow,url; or none.")
+    ] = None,
+    survivor: Annotated[
+        str | None, typer.Option("--survivor", help="Which copy stays: length,source,newest,oldest, in this order.")
+    ] = None,
+    prefer: Annotated[
+        list[str], typer.Option("--prefer", help="Source that stays before all others; repeat for more.")
+    ] = [],  # noqa: B006
+    drop_all: Annotated[bool, typer.Option("--drop-all", help="Keep no copy of what has duplicates.")] = False,
+    transitive: Annotated[
+        bool, typer.Option("--transitive", help="Remove whole components, though their ends may be unlike.")
+    ] = False,
+    scope: Annotated[
+        Literal["all", "source"] | None, typer.Option("--scope", help="Across all sources, or within each alone.")
+    ] = None,
+    against: Annotated[
+        Path | None, typer.Option("--against", help="Earlier corpus: it stays, and what is in it goes.")
+    ] = None,
+    memory_gb: Annotated[float | None, typer.Option("--memory-gb", help="RAM of one worker while clustering.")] = None,
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Remove exact and near duplicates from any files, over all of them together."""
-    from corpuskit.build.files import dedup_files, describe_files, foreign_shards
+    from corpuskit.build.files import announce_dedup, dedup_files, describe_dedup, foreign_shards, plan_dedup_files
     from corpuskit.build.workspace import open_space
 
-    shards = foreign_shards(input, lang, text_field, url_field, text_unit)
+    given = {
+        "preset": preset,
+        "threshold": threshold,
+        "exact": None if exact is None else () if exact == "none" else tuple(exact.split(",")),
+        "survivor": tuple(survivor.split(",")) if survivor else None,
+        "prefer": tuple(prefer) or None,
+        "drop_all": drop_all or None,
+        "transitive": transitive or None,
+        "scope": scope,
+        "memory_gb": memory_gb,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    plan = plan_dedup_files(foreign_shards(input, lang, text_field, url_field, text_unit), lang, changes, against)
     if dry_run:
-        _show(describe_files(shards), as_json)
+        _show(describe_dedup(plan), as_json)
         return
+    if not as_json:
+        print(announce_dedup(plan), flush=True)
     with open_space(out, workers, executor) as space:
-        funnel = dedup_files(shards, lang, out=out, runner=space.runner)
+        funnel = dedup_files(plan, out=out, runner=space.runner)
     _funnel(lang, funnel, as_json, space)
 
 

@@ -7,6 +7,7 @@ line prints it and leaves with exit code 2 (with 1 after a `Failure`). Programmi
 from __future__ import annotations
 
 import difflib
+import functools
 import itertools
 import re
 from collections.abc import Iterator, Sequence
@@ -243,13 +244,80 @@ class Profile(Strict):
     disk_bytes: int = 0  # what a build of this profile needs on disk at most, roughly
 
 
-class Dedup(Strict):
-    """MinHash LSH parameters, by name. P(candidate | Jaccard s) = 1 - (1 - s^rows_per_band)^bands."""
+class DedupPreset(Strict):
+    """A named setting of MinHash LSH: rules/dedup/presets.yaml."""
 
+    bands: int
+    rows_per_band: int
+    threshold: float
+    verify: Literal["pairs", "sample"]
+    source: str
+
+
+class Dedup(Strict):
+    """What counts as a duplicate, which copy stays, and what the search may cost.
+
+    `preset` gives bands, rows_per_band, threshold and verify; what is said beside it replaces the preset's value.
+    P(candidate | Jaccard s) = 1 - (1 - s^rows_per_band)^bands.
+    """
+
+    preset: str = "sharp"
     ngram: int = Field(default=5, ge=1, le=32)  # characters per shingle
-    bands: int = Field(default=14, ge=1, le=2048)
-    rows_per_band: int = Field(default=8, ge=1, le=256)
-    threshold: float = Field(default=0.8, gt=0, le=1)  # pairs below this true Jaccard are not joined
+    bands: int = Field(ge=0, le=2048)  # 0: exact duplicates alone
+    rows_per_band: int = Field(ge=1, le=1024)
+    threshold: float = Field(gt=0, le=1)  # pairs below this true Jaccard are not joined, or counted as false merges
+    verify: Literal["pairs", "sample"]
+    transitive: bool = False  # whole components of true pairs, though their ends may be unlike
+    exact: tuple[Literal["text", "shadow", "url"], ...] = ("text", "shadow")
+    scope: Literal["all", "source"] = "all"  # across all sources, or within each alone
+    survivor: tuple[Literal["quality", "length", "source", "newest", "oldest"], ...] = ("quality", "length", "source")
+    quality: str | None = None  # the signal that `survivor` calls quality; the higher the better
+    prefer: tuple[str, ...] = ()  # sources that stay before all others; patterns such as *wiki, or wikipedia
+    drop_all: bool = False  # keep no copy of what has duplicates
+    memory_gb: float = Field(default=4.0, gt=0)  # of one worker while it clusters; decides nothing else
+
+    def __init__(self, **given: Any) -> None:  # for type checkers: the preset fills what is required
+        super().__init__(**given)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _filled_by_the_preset(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        presets = dedup_presets()
+        name = data.get("preset", "sharp")
+        if name not in presets:
+            raise ValueError(f"no such preset '{name}'{suggest(str(name), presets)}")
+        return presets[name].model_dump(exclude={"source"}) | data
+
+    @model_validator(mode="after")
+    def _finds_something(self) -> Dedup:
+        if self.bands and 1 - (1 - 0.95**self.rows_per_band) ** self.bands < 0.5:
+            misprint = (self.bands, self.rows_per_band) == (20, 450)
+            raise ValueError(
+                f"{self.bands} bands of {self.rows_per_band} rows find next to nothing, not even half the pairs of "
+                "Jaccard 0.95; "
+                + ("'20 x 450' is a misprint in RefinedWeb's text, " if misprint else "were the two swapped? ")
+                + "preset refinedweb is 450 bands of 20 rows"
+            )
+        if len(set(self.survivor)) < len(self.survivor) or {"newest", "oldest"} <= set(self.survivor):
+            raise ValueError("survivor: each word once, and one of newest and oldest")
+        return self
+
+
+def change_dedup(base: Dedup, changes: dict[str, Any]) -> Dedup:
+    """Settings with some of them changed; another preset replaces what the old one gave.
+
+    Raises:
+        UserError: a value is not possible.
+    """
+    kept = base.model_dump(exclude=set(DedupPreset.model_fields) if "preset" in changes else None)
+    try:
+        return Dedup(**kept | changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"dedup: {where + ': ' if where else ''}{first['msg'].removeprefix('Value error, ')}") from None
 
 
 class Substring(Strict):
@@ -288,7 +356,7 @@ class Pipeline(Strict):
     rules: str  # a preset of rules/<lang>/
     language_id: str | None = None  # the fastText label documents should have; null measures no language
     privacy: tuple[Literal["email", "phone_jp"], ...] = ()
-    dedup: Dedup = Dedup()
+    dedup: Dedup = Field(default_factory=Dedup)
     paragraphs: Paragraphs | None = None  # not looked at unless they are said
     substring: Substring | None = None
     profiles: dict[str, Profile]
@@ -359,6 +427,17 @@ def load_pipeline(lang: str) -> Pipeline:
         if isinstance(sources, list):
             profile["sources"] = [_used(path, source) for source in sources]
     return _validated(path, data, Pipeline)
+
+
+@functools.cache
+def dedup_presets() -> dict[str, DedupPreset]:
+    """The presets of rules/dedup/presets.yaml by name.
+
+    Raises:
+        UserError: the file says something it may not.
+    """
+    path = data_dir("rules") / "dedup" / "presets.yaml"
+    return {name: _validated(path, values, DedupPreset) for name, values in load_yaml(path).items()}
 
 
 def load_upstream(name: str) -> Upstream:

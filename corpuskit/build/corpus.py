@@ -14,7 +14,7 @@ from corpuskit.build.tokens import pack_corpora, refresh_tokenizer
 from corpuskit.build.workspace import Workspace, check_profile, chosen_documents, claim_workspace, documents
 from corpuskit.config import UserError
 from corpuskit.engine.plan import Input
-from corpuskit.engine.store import read_receipts, write_json
+from corpuskit.engine.store import as_inputs, read_receipts, write_json
 from corpuskit.report.funnel import language_funnel
 
 log = logging.getLogger("corpuskit")
@@ -70,11 +70,22 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         lid_model=request.lid_model,
     )
     decided = decide(cleaned, cleaned_in, out=root / "decide" / lang, root=root, rules=request.rules, runner=runner)
+    signals: dict[str, tuple[Input, ...]] = {}
+    if pipeline.dedup.quality is not None:
+        signals = {r.shard: tuple(as_inputs(cleaned_in, [r], "signals", root)) for r in cleaned}
     priorities = {s.name: str(n) for n, s in enumerate(request.profile.sources)}
     deduplicated_in = root / "dedup" / lang
     deduplicated = deduplicate(
         [
-            replace(s, labels={**s.labels, "priority": priorities[s.labels["source"]]})
+            replace(
+                s,
+                inputs=(*s.inputs, *signals.get(s.name, ())),
+                labels={
+                    **s.labels,
+                    "priority": priorities[s.labels["source"]],
+                    **({"signals": "yes"} if signals else {}),
+                },
+            )
             for s in chosen_documents(root, lang, cleaned, decided)
         ],
         out=deduplicated_in,

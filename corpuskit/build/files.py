@@ -9,13 +9,18 @@ from typing import Any
 
 from corpuskit import config
 from corpuskit.build.sources import part_names
-from corpuskit.build.stages import clean, deduplicate, scrub
+from corpuskit.build.stages import clean, deduplicate, earlier_corpus, scrub
 from corpuskit.build.workspace import documents
-from corpuskit.config import RuleSet, UserError
+from corpuskit.config import Dedup, RuleSet, UserError
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, write_json
 from corpuskit.report.funnel import language_funnel
+
+# For --dry-run, where nothing was read yet: how plain files are named, what others inflate to, a usual document.
+_PLAIN = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".text", ".xml", ".warc", ".wet")
+_INFLATES = 3
+_DOCUMENT_BYTES = 5000
 
 
 def foreign_shards(
@@ -83,12 +88,54 @@ def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str |
     return _write_funnel(out, language_funnel(clean=receipts))
 
 
-def dedup_files(shards: Sequence[Shard], lang: str, *, out: Path, runner: Runner) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class DedupFiles:
+    """What `corpuskit dedup --input` was asked for."""
+
+    shards: Sequence[Shard]
+    params: Dedup
+    against: Sequence[Shard]
+
+
+def plan_dedup_files(
+    shards: Sequence[Shard], lang: str, changes: dict[str, Any], against: Path | None = None
+) -> DedupFiles:
+    """The pipeline's settings with what the command line changes, and the earlier corpus.
+
+    Raises:
+        UserError: a setting is not possible, or there is no earlier corpus where one was named.
+    """
+    params = config.change_dedup(config.load_pipeline(lang).dedup, changes)
+    return DedupFiles(shards, params, earlier_corpus(against, lang) if against else ())
+
+
+def describe_dedup(plan: DedupFiles) -> dict[str, Any]:
+    """What --dry-run says: the files, the setting, what it finds, and what it needs, for texts of usual size."""
+    from corpuskit.dedup.curve import describe
+
+    found = describe(plan.params, *_expected(plan))
+    return {**describe_files(plan.shards), "against_files": len(plan.against), "dedup": found}
+
+
+def announce_dedup(plan: DedupFiles) -> str:
+    """The same in a line, for before the run."""
+    from corpuskit.dedup.curve import cost_line, estimate, one_line
+
+    return f"{one_line(plan.params)}; {cost_line(estimate(*_expected(plan), plan.params))}"
+
+
+def _expected(plan: DedupFiles) -> tuple[int, int]:
+    """Documents and bytes of text, as far as sizes of files tell."""
+    files = [*plan.shards, *plan.against]
+    text = sum(s.inputs[0].size * (1 if s.inputs[0].path.endswith(_PLAIN) else _INFLATES) for s in files)
+    return text // _DOCUMENT_BYTES, text
+
+
+def dedup_files(plan: DedupFiles, *, out: Path, runner: Runner) -> dict[str, Any]:
     """Deduplicate foreign files into `out`; returns and writes funnel.json."""
-    params = config.load_pipeline(lang).dedup
-    read, documents = _read_files(shards, out, runner)
+    read, documents = _read_files(plan.shards, out, runner)
     documents = [replace(s, labels={**s.labels, "priority": "0"}) for s in documents]
-    receipts = deduplicate(documents, out=out, root=out, params=params, runner=runner)
+    receipts = deduplicate(documents, out=out, root=out, params=plan.params, runner=runner, against=plan.against)
     return _write_funnel(out, language_funnel(read=read, dedup=receipts))
 
 

@@ -177,6 +177,7 @@ def describe(requests: Sequence[CorpusRequest]) -> dict[str, Any]:
         "languages": {
             r.pipeline.lang: {
                 "rules": r.rules.name,
+                "dedup": _describe_dedup(r),
                 "mirror": r.mirror or r.profile.mirror,
                 "sources": [
                     {"name": s.name, "files": len(s.urls()), "bytes": s.bytes, "first": s.urls()[0]} for s in r.sources
@@ -185,6 +186,14 @@ def describe(requests: Sequence[CorpusRequest]) -> dict[str, Any]:
             for r in requests
         },
     }
+
+
+def _describe_dedup(request: CorpusRequest) -> dict[str, Any]:
+    """What deduplication finds and needs, for compressed sources and documents of usual size."""
+    from corpuskit.dedup.curve import describe
+
+    text = 3 * sum(s.bytes for s in request.sources)
+    return describe(request.pipeline.dedup, text // 5000, text)
 
 
 def describe_download(root: Path, requests: Sequence[CorpusRequest]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from corpuskit.config import Dedup, RuleSet
+from corpuskit.config import Dedup, RuleSet, UserError
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
@@ -77,11 +77,41 @@ def check_measured(rules: RuleSet, shards: Sequence[Shard]) -> None:
         check_signals(rules, [name for name in columns if name not in MEASURED.names])
 
 
-def deduplicate(shards: Sequence[Shard], *, out: Path, root: Path, params: Dedup, runner: Runner) -> list[Receipt]:
+def deduplicate(
+    shards: Sequence[Shard],
+    *,
+    out: Path,
+    root: Path,
+    params: Dedup,
+    runner: Runner,
+    against: Sequence[Shard] = (),
+) -> list[Receipt]:
     """Remove exact and near duplicates over all given documents files; see corpuskit/dedup."""
     from corpuskit.dedup.stage import dedup
 
-    return dedup(shards, out=out, root=root, params=params, runner=runner)
+    return dedup(shards, out=out, root=root, params=params, runner=runner, against=against)
+
+
+def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
+    """The documents that stay whatever comes: DIR/kept, or DIR/dedup/<lang>/kept of a workspace, as shards.
+
+    Raises:
+        UserError: there are no documents files.
+    """
+    import pyarrow.parquet as pq
+
+    from corpuskit.schema import DOCUMENT
+    from corpuskit.sources.streams import as_input
+
+    kept = next((p for p in (folder / "kept", folder / "dedup" / lang / "kept") if p.is_dir()), folder / "kept")
+    files = sorted(kept.glob("*.parquet"))
+    if not files:
+        raise UserError(f"--against {folder}: no documents in {kept}; give what dedup wrote with --out, or a workspace")
+    for file in files:
+        if missing := set(DOCUMENT.names) - set(pq.read_schema(file).names):
+            raise UserError(f"--against {folder}: {file} has no column {min(missing)}; it holds no documents")
+    labels = {"source": "against", "priority": "0"}
+    return [Shard(file.stem, (as_input(str(file), f"against/{file.name}"),), labels) for file in files]
 
 
 def scrub(shards: Sequence[Shard], *, out: Path, types: Sequence[str], runner: Runner) -> list[Receipt]:

@@ -51,9 +51,10 @@ class TableWriter:
             sum(b.num_rows for b in self._waiting) >= BATCH_ROWS
             or sum(b.get_total_buffer_size() for b in self._waiting) >= BATCH_BYTES
         ):
-            self._flush()
+            self.cut()
 
-    def _flush(self) -> None:
+    def cut(self) -> None:
+        """End the row group here, however small it is."""
         if self._waiting:
             table = pa.Table.from_batches(self._waiting, self._schema).combine_chunks()
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -66,7 +67,7 @@ class TableWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._flush()
+            self.cut()
         self._writer.close()
 
 

@@ -94,7 +94,7 @@ def _samples(samples: list[Sample]) -> str:
     folds = []
     for severity in severities:
         items = [
-            f"<li>{html.escape(s.id[:8])} ({s.value:.3g}) {html.escape(s.excerpt)}</li>"
+            f"<li>{html.escape(s.id[:8])}{'' if s.value is None else f' ({s.value:.3g})'} {html.escape(s.excerpt)}</li>"
             for s in samples
             if s.severity == severity
         ]

@@ -25,7 +25,7 @@ class Sample(NamedTuple):
     rule: str
     severity: int
     id: str
-    value: float
+    value: float | None  # None: not measured, as for duplicates by URL
     excerpt: str
 
 

@@ -17,10 +17,11 @@ import pytest
 import zstandard
 
 from corpuskit.config import Dedup, UserError
-from corpuskit.dedup import stage
-from corpuskit.dedup.cluster import candidate_pairs, choose_survivors, exact_heads, unpack
+from corpuskit.dedup.cluster import bucket_pairs, choose_survivors, graph, groups
+from corpuskit.dedup.exact import EXACT, NEAR, NORMALIZED, URL
 from corpuskit.dedup.minhash import matching_column, shingle_sets
-from corpuskit.dedup.stage import EXACT, NEAR, dedup
+from corpuskit.dedup.outcome import HAS_DUPLICATES
+from corpuskit.dedup.stage import dedup
 from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner
 from corpuskit.engine.store import Receipt
@@ -119,7 +120,7 @@ def test_width_case_punctuation_and_white_space_do_not_count(tmp_path: Path) -> 
     half = "。\n".join(CAT.replace("ニャーニャー", "ﾆｬｰﾆｬｰ"))
     texts = [CAT + "ABC2026", CAT + "Ａｂｃ２０２６", half + "、abc 2026", "まったく別の文章です"]
     assert one_shard(tmp_path, *texts) == ["c", "d"]
-    assert {r for r, _ in removed(tmp_path).values()} == {EXACT}
+    assert {r for r, _ in removed(tmp_path).values()} == {NORMALIZED}
 
 
 def test_digits_count(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_exact_duplicates_and_the_files_that_tell_of_them(tmp_path: Path) -> Non
         "duplicates": 2,
         "dropped": {},
         "quarantined": 0,
-        "by_rule": {EXACT: 1, NEAR: 1},
+        "by_rule": {URL: 0, EXACT: 1, NORMALIZED: 0, NEAR: 1, HAS_DUPLICATES: 0},
         "chars_in": len(all_texts),
         "chars_kept": len(stay),
         "bytes_in": len(all_texts.encode()),
@@ -177,17 +178,24 @@ def test_whoever_stays_of_a_chain_gathers_its_own(tmp_path: Path) -> None:
     assert {i: r["survivor"] for i, r in clusters(tmp_path).items()} == {"a": "a", "b": "a", "c": "c", "d": "c"}
 
 
-def test_priority_goes_before_length_and_length_before_id(tmp_path: Path) -> None:
+def test_length_goes_before_source_and_source_before_id(tmp_path: Path) -> None:
     web = [("1", CAT + "。"), ("2", CAT + "！！！"), ("3", SNOW), ("4", SNOW + "。")]
-    run(tmp_path, [shard(tmp_path, "mc4", web, 2), shard(tmp_path, "wiki", [("9", CAT)], 1)])
-    assert kept(tmp_path) == ["4", "9"]
+    wiki = [("8", SNOW + "！"), ("9", CAT)]
+    files = [("mc4", web, 2), ("wiki", wiki, 1)]
+    run(tmp_path / "a", [shard(tmp_path / "a", *file) for file in files])
+    assert kept(tmp_path / "a") == ["2", "8"]
+    first = SURE.model_copy(update={"survivor": ("source", "length")})
+    run(tmp_path / "b", [shard(tmp_path / "b", *file) for file in files], first)
+    assert kept(tmp_path / "b") == ["8", "9"]
 
 
 def test_short_and_empty_documents(tmp_path: Path) -> None:
     texts = ["猫", "犬", "猫", "猫。", "猫と", "", "", "  ", "猫の手", "！！", "！！", "？？", "。"]
     # f, h, j, l and m hold nothing to match by: only g, equal to f, and k, equal to j, are anybody's duplicates
     assert one_shard(tmp_path, *texts) == ["b", "d", "e", "f", "h", "i", "j", "l", "m"]
-    assert {rule for rule, _ in removed(tmp_path).values()} == {EXACT}
+    assert {i: rule for i, (rule, _) in removed(tmp_path).items()} == {
+        "a": NORMALIZED, "c": NORMALIZED, "g": EXACT, "k": EXACT,
+    }  # fmt: skip
 
 
 def test_no_documents(tmp_path: Path) -> None:
@@ -215,8 +223,9 @@ def test_one_bucket_of_many_near_duplicates(tmp_path: Path) -> None:
     documents = [(f"{n:08d}", SNOW + str(n)) for n in range(10_000, 40_000)]
     run(tmp_path, [shard(tmp_path, "near", documents)], Dedup())
     assert kept(tmp_path) == ["00010000"]
-    counts = json.loads((tmp_path / "out/clusters/receipts/clusters.json").read_bytes())["counts"]
-    assert counts["candidate_pairs"] < 2 * 14 * 30_000  # linear, where all pairs would be 450 million
+    made = [json.loads(p.read_bytes())["counts"] for p in (tmp_path / "out/work/pairs/receipts").glob("*.json")]
+    # linear, where all pairs of one band would be 450 million
+    assert 29_999 <= sum(counts["pairs"] for counts in made) < 36 * 3 * 30_000
 
 
 # nothing but the documents decides
@@ -236,7 +245,7 @@ def mixed_documents() -> list[tuple[str, str]]:
     return [(document_id("test", "file", n), text) for n, text in enumerate(texts)]
 
 
-def test_order_and_cut_of_the_files_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_and_cut_of_the_files_and_the_memory_do_not_show(tmp_path: Path) -> None:
     documents = mixed_documents()
     run(tmp_path / "one", [shard(tmp_path / "one", "all", documents)])
     expected = (tmp_path / "one/out/clusters/clusters.parquet").read_bytes()
@@ -244,12 +253,12 @@ def test_order_and_cut_of_the_files_do_not_show(tmp_path: Path, monkeypatch: pyt
     assert 50 < len(gone) < len(documents) - 40
 
     rng = random.Random(11)
-    for name, files, rows, chars in (("two", 2, 4096, 1 << 26), ("seven", 7, 5, 1 << 26), ("bounded", 3, 9, 300)):
-        monkeypatch.setattr(stage, "_CANDIDATE_CHARS", chars)  # the bound on memory decides nothing either
+    # the memory decides nothing either, down to where every component and every range stands alone and is on disk
+    for name, files, rows, memory in (("two", 2, 4096, 4.0), ("seven", 7, 5, 1e-4), ("bounded", 3, 9, 1e-6)):
         root = tmp_path / name
         shuffled = rng.sample(documents, len(documents))
         shards = [shard(root, f"part-{k}", shuffled[k::files], rows=rows) for k in range(files)]
-        receipts = run(root, rng.sample(shards, files))
+        receipts = run(root, rng.sample(shards, files), SURE.model_copy(update={"memory_gb": memory}))
         assert (root / "out/clusters/clusters.parquet").read_bytes() == expected
         assert removed(root) == gone
         assert sum(r.counts["in"] for r in receipts) == len(documents)
@@ -257,20 +266,6 @@ def test_order_and_cut_of_the_files_do_not_show(tmp_path: Path, monkeypatch: pyt
         for k in range(files):  # files keep their order of documents
             ids = pq.read_table(root / f"out/kept/part-{k}.parquet")["id"].to_pylist()
             assert ids == [i for i, _ in shuffled[k::files] if i not in gone]
-
-
-def test_the_stage_itself_does_not_see_the_order_of_its_inputs(tmp_path: Path) -> None:
-    documents = mixed_documents()
-    shards = [shard(tmp_path, f"part-{k}", documents[k::4]) for k in range(4)]
-    run(tmp_path, shards)
-    signed = [str(tmp_path / f"out/signatures/signatures/part-{k}.parquet") for k in range(4)]
-    inputs = [(Input(s, s, "", 0), d.inputs[0]) for s, d in zip(signed, shards, strict=True)]
-    for order in ([0, 1, 2, 3], [2, 0, 3, 1]):
-        scratch = tmp_path / "".join(map(str, order))
-        scratch.mkdir()
-        mixed = (*(inputs[k][0] for k in order), *(inputs[k][1] for k in order))
-        stage.cluster(Shard("clusters", mixed), scratch, SURE.model_dump())
-    assert tree(tmp_path / "0123") == tree(tmp_path / "2031")
 
 
 def test_what_is_removed_is_truly_similar_to_what_is_kept(tmp_path: Path) -> None:
@@ -311,18 +306,39 @@ def test_the_curve_and_the_memory_are_said_before_the_work(
     monkeypatch.setattr(logging.getLogger("corpuskit"), "propagate", True)
     with caplog.at_level(logging.INFO, logger="corpuskit"):
         run(tmp_path, [shard(tmp_path, "only", [("a", CAT)])], Dedup())
-    assert "0.7: 0.565, 0.8: 0.924, 0.9: 1.000" in caplog.messages[0]
-    assert "GB of RAM" in caplog.messages[0]
+    assert "0.7: 0.000, 0.75: 0.000, 0.8: 0.999, 0.85: 1.000" in caplog.messages[0]
+    assert "GB of RAM" in caplog.messages[0] and "GB of disk" in caplog.messages[0] and "hours" in caplog.messages[0]
 
 
-def test_a_bucket_gives_a_star_and_a_chain() -> None:
-    left, right = unpack(candidate_pairs(np.array([7, 9, 7, 7, 8, 7], np.uint64)))
-    assert list(zip(left.tolist(), right.tolist(), strict=True)) == [(0, 2), (0, 3), (0, 5), (2, 3), (3, 5)]
+def pairs_of(keys: list[int], following: list[int] | None = None) -> list[tuple[int, int]]:
+    names = np.arange(100, 100 + len(keys), dtype=np.uint64)
+    left, right = bucket_pairs(np.array(keys, np.uint64), np.array(following or keys, np.uint64), names)
+    return sorted(zip((left - 100).tolist(), (right - 100).tolist(), strict=True))
 
 
-def test_exact_heads() -> None:
+def test_a_small_bucket_proposes_all_pairs() -> None:
+    assert pairs_of([7, 9, 7, 7, 8, 7]) == [(0, 2), (0, 3), (0, 5), (2, 3), (2, 5), (3, 5)]
+    assert len(pairs_of([7] * 32)) == 32 * 31 / 2
+    assert pairs_of([]) == pairs_of([1, 2, 3]) == []
+
+
+def test_a_large_bucket_proposes_a_star_and_neighbours_by_the_next_band() -> None:
+    found = pairs_of([7] * 2000, [n % 1000 for n in range(2000)])
+    assert found == sorted(set(found)) and len(found) < 2 * 2000
+    assert {b for a, b in found if a == 0} >= set(range(1, 2000))
+    assert {(n, n + 1000) for n in range(1000)} <= set(found)  # who shares the next band as well
+    assert len(pairs_of([7] * 64)) < 1024 + 2 * 64
+
+
+def test_documents_of_one_name_are_told() -> None:
+    left, right = bucket_pairs(*(np.array(column, np.uint64) for column in ([5, 5], [1, 1], [3, 3])))
+    assert (left.tolist(), right.tolist()) == ([3], [3])
+
+
+def test_groups() -> None:
     high, low = np.array([5, 5, 1, 5, 1], np.uint64), np.array([2, 3, 9, 2, 9], np.uint64)
-    assert exact_heads(high, low).tolist() == [0, 1, 2, 0, 2]
+    rows, number = groups(high, low)
+    assert (rows.tolist(), number.tolist()) == ([2, 4, 0, 3], [0, 0, 1, 1])
 
 
 # real text
@@ -343,7 +359,7 @@ def test_recall_and_precision_on_labelled_near_duplicates(tmp_path: Path) -> Non
     rank = sorted(range(len(ids)), key=lambda n: (-len(texts[n]), ids[n]))
     sets = shingle_sets(matching_column(pa.array([texts[n] for n in rank])), 5)
     left, right = np.triu_indices(len(rank), 1)
-    truth = choose_survivors(left, right, sets, np.arange(len(rank)), 0.8)
+    truth = choose_survivors(graph(len(rank), left, right), sets, np.arange(len(rank)), 0.8)
     could = {ids[rank[n]] for n in np.flatnonzero(truth.survivor != np.arange(len(rank)))}
     assert len(could & set(gone)) / len(could) > 0.98
     assert len(could & set(gone)) / len(gone) > 0.98
