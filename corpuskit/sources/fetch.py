@@ -204,6 +204,7 @@ class _Download:
     def close(self) -> None:
         """End all threads and connections; what came so far stays."""
         self.stop.set()
+        self.http.interrupt()
         for pool in self.pools.values():
             pool.shutdown(cancel_futures=True)
         self.http.close()

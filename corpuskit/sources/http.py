@@ -11,8 +11,10 @@ import email.utils
 import logging
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -36,6 +38,8 @@ class Http:
         self._policy, self._pauses = policy, pauses
         for name in ("httpx", "httpcore"):  # they log redirect targets, whose signatures are as good as a token
             logging.getLogger(name).setLevel(logging.WARNING)
+        self._sockets: list[socket.socket] = []  # of all connections, closed ones too; threads append to it
+        self._extensions = {"trace": self._watch}
         self._client = httpx.Client(
             timeout=httpx.Timeout(policy.silence, connect=policy.connect, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
@@ -48,12 +52,27 @@ class Http:
         """Close all connections."""
         self._client.close()
 
+    def interrupt(self) -> None:
+        """End the waiting of all threads that wait for a server; closing a connection would not wake them."""
+        for connection in list(self._sockets):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                socket.socket.shutdown(
+                    connection, socket.SHUT_RDWR
+                )  # of an SSLSocket as well: it is not to say goodbye
+
+    def _watch(self, event: str, info: dict[str, Any]) -> None:
+        """Remember every connection; httpx tells of them through its `trace` extension."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._sockets.append(info["return_value"].get_extra_info("socket"))
+            if self._pauses.stop.is_set():
+                self.interrupt()
+
     def ask(self, address: str) -> Facts:
         """What HEAD tells; empty Facts where the server knows no HEAD or does not answer it now."""
         host = urlsplit(address).netloc
         self._pauses.wait(host)
         try:
-            response = self._client.head(address, headers=self._authorization(address))
+            response = self._client.head(address, headers=self._authorization(address), extensions=self._extensions)
         except (httpx.HTTPError, httpx.InvalidURL):
             return Facts()
         pause = _pause(response.headers)
@@ -72,7 +91,7 @@ class Http:
                 headers["If-Range"] = condition  # a file that changed comes whole,
                 confirmed = held  # and a partial answer need not repeat what it confirms (RFC 9110, 15.3.7)
         try:
-            with self._client.stream("GET", address, headers=headers) as response:
+            with self._client.stream("GET", address, headers=headers, extensions=self._extensions) as response:
                 yield self._body(address, response, start, confirmed)
         except httpx.HTTPError as error:  # while connecting, or while the chunks are read
             raise Transient(public(str(error) or type(error).__name__)) from error
