@@ -25,7 +25,13 @@ from corpuskit.text.normalize import normalize_column
 RIGHT_RULES = {
     "ja": {
         "navigation": ("too_short", "short_lines", "few_hiragana", "mostly_digits"),
-        "repetition": ("duplicate_lines", "duplicate_sentences", "repeated_2gram", "repeated_4gram"),
+        "repetition": (
+            "duplicate_lines",
+            "duplicate_sentences",
+            "repeated_2gram",
+            "repeated_4gram",
+            "repeated_passages",
+        ),
         "keywords": (
             "few_hiragana",
             "mostly_katakana",
@@ -74,11 +80,11 @@ RIGHT_RULES = {
 LABEL_FLOORS: dict[str, dict[str, float]] = {
     "ja": {
         "good": 1,
-        "hard_negative": 0.9659,
-        "low": 0.8983,
+        "hard_negative": 0.9886,
+        "low": 0.9153,
         "harmful": 0.037,
-        "precision": 0.9474,
-        "recall": 0.6279,
+        "precision": 0.9821,
+        "recall": 0.6395,
     },
     "en": {
         "good": 1,
@@ -93,7 +99,7 @@ LABEL_FLOORS: dict[str, dict[str, float]] = {
 REASON_FLOORS: dict[str, dict[str, float]] = {
     "ja": {
         "navigation": 1,
-        "repetition": 0.6364,
+        "repetition": 0.7273,
         "keywords": 1,
         "machine": 1,
         "mojibake": 0.8,
@@ -136,13 +142,14 @@ RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
         "mostly_symbols": (1, 0.5),
         "mostly_digits": (1, 0.3333),
         "character_run": (1, 0.25),
-        "short_lines": (0.8182, 0.8182),
+        "short_lines": (1, 0.6364),
         "unpunctuated_sentences": (1, 0.7778),
         "ellipsis_lines": (1, 1),
         "duplicate_lines": (1, 0.1818),
         "duplicate_sentences": (1, 0.5455),
         "repeated_2gram": (1, 0.2609),
         "repeated_4gram": (1, 0.2609),
+        "repeated_passages": (1, 0.4545),
     },
     "en": {
         "too_few_words": (1, 0.75),

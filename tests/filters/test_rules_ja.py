@@ -117,6 +117,12 @@ def repeated(count: int, joint: str) -> str:
     return joint.join([line(at) for at in range(20 - count)] + [line(at) for at in range(count)])
 
 
+def same_passage(chars: int) -> str:
+    """Six sentences of one passage of so many characters, each with two characters of its own on either side of it."""
+    own = [IROHA[4 * at : 4 * at + 4] for at in range(6)]
+    return "".join(f"{before[:2]}{letters(chars)}{before[2:]}。" for before in own)
+
+
 # --- rule -> the text inside and the text outside of its bound, with the value of its signal --------------------------
 
 
@@ -147,10 +153,10 @@ PAIRS = {
     "mostly_digits": Pair(prose(700) + digits(300), 300 / 1000, prose(700) + digits(301), 301 / 1001),
     "character_run": Pair(prose(3000) + "い" * 200, 200, prose(3000) + "い" * 201, 201),
     "short_lines": Pair(
-        SHORT_LINES + "古い船がもう一度鳴く。\n" + prose(120),  # eight short lines, one of eleven, a long one
-        8 / 10,
-        SHORT_LINES + "古い船が一度鳴いた。\n" + prose(120),
+        SHORT_LINES + "古い船が一度鳴いた。\n" + prose(120),  # nine short lines and a long one
         9 / 10,
+        SHORT_LINES + "古い船が一度鳴いた。\n空が白んできました。\n" + prose(120),
+        10 / 11,
     ),
     "unpunctuated_sentences": Pair(letters(200), 200, letters(201), 201),
     "ellipsis_lines": Pair(ellipses(3), 3 / 10, ellipses(4), 4 / 10),
@@ -162,6 +168,7 @@ PAIRS = {
     "repeated_4gram": Pair(
         scattered(["であるの"] * 40, prose(340)), 160 / 500, scattered(["であるの"] * 41, prose(340)), 164 / 504
     ),
+    "repeated_passages": Pair(same_passage(45), 5 * 45 / 300, same_passage(46), 5 * 46 / 306),
 }
 
 
@@ -198,8 +205,6 @@ HARD_NEGATIVES = (
     "スカンジナビア",
 )
 LOST = {
-    "詩-冬の港": ["short_lines"],  # nine lines in ten have at most ten characters, as on a navigation page
-    "詩-擬音": ["short_lines"],
     "旧字旧仮名-片仮名の法令": ["few_hiragana"],  # not one hiragana; see the rule's source
 }
 
