@@ -55,6 +55,10 @@ TextFieldOption = Annotated[str, typer.Option("--text-field", help="Field or col
 TextUnitOption = Annotated[
     Literal["file", "line"], typer.Option("--text-unit", help="What one document of a text file is.")
 ]
+ReaderOption = Annotated[
+    str | None,
+    typer.Option("--reader", help="Read --input as this, whatever its names: aozora, cc100, cirrus, jsonl, ..."),
+]
 UrlFieldOption = Annotated[str, typer.Option("--url-field", help="Field or column that holds the URL.")]
 LidOption = Annotated[str | None, typer.Option("--lid-model", help="fastText language model to use.")]
 RulesOption = Annotated[str | None, typer.Option("--rules", help="Rule preset, or a file of rules.")]
@@ -168,6 +172,7 @@ def clean(
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
     text_unit: TextUnitOption = "file",
+    reader: ReaderOption = None,
     lid_model: LidOption = None,
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
@@ -178,7 +183,7 @@ def clean(
     from corpuskit.build.files import clean_files, describe_files, plan_clean_files
     from corpuskit.build.workspace import open_space
 
-    plan = plan_clean_files(lang, input, text_field, url_field, rules, text_unit)
+    plan = plan_clean_files(lang, input, text_field, url_field, rules, text_unit, reader)
     if dry_run:
         _show(describe_files(plan.shards), as_json)
         return
@@ -195,6 +200,7 @@ def dedup(
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
     text_unit: TextUnitOption = "file",
+    reader: ReaderOption = None,
     preset: Annotated[
         str | None, typer.Option("--preset", help="sharp, fineweb, refinedweb, swallow, llm-jp, or exact alone.")
     ] = None,
@@ -242,7 +248,8 @@ def dedup(
         "memory_gb": memory_gb,
     }
     changes = {name: value for name, value in given.items() if value is not None}
-    plan = plan_dedup_files(foreign_shards(input, lang, text_field, url_field, text_unit), lang, changes, against)
+    shards = foreign_shards(input, lang, text_field, url_field, text_unit, reader)
+    plan = plan_dedup_files(shards, lang, changes, against)
     if dry_run:
         _show(describe_dedup(plan), as_json)
         return
@@ -261,6 +268,7 @@ def scrub(
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
     text_unit: TextUnitOption = "file",
+    reader: ReaderOption = None,
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
     as_json: JsonOption = False,
@@ -270,7 +278,7 @@ def scrub(
     from corpuskit.build.files import describe_files, foreign_shards, scrub_files
     from corpuskit.build.workspace import open_space
 
-    shards = foreign_shards(input, lang, text_field, url_field, text_unit)
+    shards = foreign_shards(input, lang, text_field, url_field, text_unit, reader)
     if dry_run:
         _show(describe_files(shards), as_json)
         return
@@ -311,6 +319,7 @@ def pack(
     text_field: TextFieldOption = "text",
     url_field: UrlFieldOption = "url",
     text_unit: TextUnitOption = "file",
+    reader: ReaderOption = None,
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="SentencePiece model for --input.")] = None,
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
@@ -336,7 +345,7 @@ def pack(
         return
     if out is None or tokenizer is None:
         raise UserError("pack --input needs --out DIR and --tokenizer MODEL as well")
-    shards = foreign_shards(input, lang, text_field, url_field, text_unit)
+    shards = foreign_shards(input, lang, text_field, url_field, text_unit, reader)
     if dry_run:
         _show(describe_files(shards), as_json)
         return

@@ -24,12 +24,17 @@ _DOCUMENT_BYTES = 5000
 
 
 def foreign_shards(
-    patterns: Sequence[str], lang: str, text_field: str, url_field: str, text_unit: str = "file"
+    patterns: Sequence[str],
+    lang: str,
+    text_field: str,
+    url_field: str,
+    text_unit: str = "file",
+    reader: str | None = None,
 ) -> list[Shard]:
     """Files that are in no workspace as shards: a file or a range of one each, numbered in order of path.
 
     Raises:
-        UserError: nothing matches, an unknown kind of file, or no such text field.
+        UserError: nothing matches, an unknown reader or kind of file, or no such text field.
     """
     from corpuskit.sources.fields import FieldMap
     from corpuskit.sources.partition import partition
@@ -39,9 +44,9 @@ def foreign_shards(
     paths = [path for pattern in patterns for path in expand(pattern)]
     shards = []
     for n, path in enumerate(dict.fromkeys(paths)):
-        reader = local_reader(path, text_field, text_unit)
-        labels = {"source": "input", "lang": lang, "reader": reader, **FieldMap(text_field, url_field).labels()}
-        parts = partition(reader, as_input(path, path))
+        read_as = local_reader(path, text_field, text_unit, reader)
+        labels = {"source": "input", "lang": lang, "reader": read_as, **FieldMap(text_field, url_field).labels()}
+        parts = partition(read_as, as_input(path, path))
         names = part_names(f"{n:05d}", len(parts))
         shards += [Shard(name, (part,), labels) for name, part in zip(names, parts, strict=True)]
     return shards
@@ -65,12 +70,18 @@ class CleanFiles:
 
 
 def plan_clean_files(
-    lang: str, patterns: Sequence[str], text_field: str, url_field: str, preset: str | None, text_unit: str = "file"
+    lang: str,
+    patterns: Sequence[str],
+    text_field: str,
+    url_field: str,
+    preset: str | None,
+    text_unit: str = "file",
+    reader: str | None = None,
 ) -> CleanFiles:
     """Resolve everything a user can get wrong before work starts."""
     rules = config.load_rules(lang, preset)
     pipeline = config.load_pipeline(lang)
-    shards = foreign_shards(patterns, lang, text_field, url_field, text_unit)
+    shards = foreign_shards(patterns, lang, text_field, url_field, text_unit, reader)
     return CleanFiles(shards, rules, pipeline.normalize, pipeline.language_id)
 
 

@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corpuskit.config import UserError
+from corpuskit.config import UserError, suggest
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import BATCH_BYTES, BATCH_ROWS, TableWriter
@@ -153,24 +153,22 @@ _READER_OF_SUFFIX = {
 }
 
 
-def local_reader(path: str, text_field: str, text_unit: str = "file") -> str:
-    """The reader for a foreign file, by its name, after a look at its first record.
+def local_reader(path: str, text_field: str, text_unit: str = "file", reader: str | None = None) -> str:
+    """The reader for a foreign file: the one named, or by the file's name; after a look at its first record.
 
     Args:
         path: local path or URL.
         text_field: where the text is, for formats that have fields.
         text_unit: 'file' or 'line', what one document of a text file is.
+        reader: a name of READERS or COLUMN_READERS, for formats that no name tells; None: by the file's name.
 
     Raises:
-        UserError: unknown extension, or the first record has no such text field.
+        UserError: unknown reader or extension, or the first record has no such text field.
     """
-    parts = path.lower().rsplit("/", 1)[-1].split(".")
-    suffix = parts[-2] if parts[-1] in SUFFIXES and len(parts) > 2 else parts[-1]
-    reader = _READER_OF_SUFFIX.get(suffix)
     if reader is None:
-        known = ", ".join(f".{s}" for s in _READER_OF_SUFFIX)
-        packed = " ".join(f".{s}" for s in SUFFIXES)
-        raise UserError(f"--input {path}: unknown kind of file (known: {known}, and all but .parquet with {packed})")
+        reader = _by_name(path)
+    elif reader not in (known := sorted({*READERS, *COLUMN_READERS} - {"parts"})):
+        raise UserError(f"--reader {reader}: there is no such reader{suggest(reader, known)}")
     if reader == "parquet":
         try:
             with open_bytes(path) as file:
@@ -192,6 +190,23 @@ def local_reader(path: str, text_field: str, text_unit: str = "file") -> str:
             _check_field(path, text_field, first)
     elif reader == "text" and text_unit == "line":
         return "lines"
+    return reader
+
+
+def _by_name(path: str) -> str:
+    name = path.lower().rsplit("/", 1)[-1]
+    if "-cirrussearch-" in name:  # jawiki-20261101-cirrussearch-content.json.gz
+        return "cirrus"
+    parts = name.split(".")
+    suffix = parts[-2] if parts[-1] in SUFFIXES and len(parts) > 2 else parts[-1]
+    reader = _READER_OF_SUFFIX.get(suffix)
+    if reader is None:
+        known = ", ".join(f".{s}" for s in _READER_OF_SUFFIX)
+        packed = " ".join(f".{s}" for s in SUFFIXES)
+        raise UserError(
+            f"--input {path}: unknown kind of file (known: {known}, and all but .parquet with {packed}); "
+            "name it with --reader"
+        )
     return reader
 
 

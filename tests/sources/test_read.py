@@ -342,6 +342,24 @@ def test_the_reader_of_a_foreign_file_follows_from_its_name(tmp_path: Path, name
     assert local_reader(str(tmp_path / name), "text") == reader
 
 
+def test_a_reader_can_be_named(tmp_path: Path) -> None:
+    name = str(tmp_path / "a.zip")
+    assert local_reader(name, "text", reader="aozora") == "aozora"
+    assert local_reader(str(tmp_path / "ja.txt.xz"), "text", reader="cc100") == "cc100"
+    assert local_reader(str(tmp_path / "jawiki-20261101-cirrussearch-content.json.gz"), "text") == "cirrus"
+    with pytest.raises(UserError, match=r"a\.zip: unknown kind of file .*; name it with --reader"):
+        local_reader(name, "text")
+    for wrong in ("parts", "documents"):  # of corpuskit's own files
+        with pytest.raises(
+            UserError, match=rf"--reader {wrong}: there is no such reader.*\(known: aozora, cc100, cirrus"
+        ):
+            local_reader(name, "text", reader=wrong)
+    (tmp_path / "a.data").write_bytes(b'{"text": "x"}\n')
+    assert local_reader(str(tmp_path / "a.data"), "text", reader="jsonl") == "jsonl"
+    with pytest.raises(UserError, match="no field 'body'; it has text"):
+        local_reader(str(tmp_path / "a.data"), "body", reader="jsonl")
+
+
 def test_a_parquet_file_is_documents_or_foreign(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([], DOCUMENT), tmp_path / "ours.parquet")
     pq.write_table(pa.table({"body": ["x"]}), tmp_path / "theirs.parquet")
