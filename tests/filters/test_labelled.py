@@ -247,3 +247,15 @@ def test_precision_and_recall_do_not_fall(lang: str, capsys: pytest.CaptureFixtu
             if floor is not None and (now is None or now < floor):
                 fallen.append(f"{what} of {name}: {now} < {floor}")
     assert fallen == []
+
+
+@pytest.mark.parametrize(("lang", "least"), [("ja", 220), ("en", 40)])
+def test_the_set_is_what_it_says(lang: str, least: int) -> None:
+    documents = labelled(lang)
+    assert len(documents) >= least
+    assert len({d.name for d in documents}) == len({d.text for d in documents}) == len(documents)
+    for document in documents:
+        assert (document.reason is None) == (document.label in ("good", "hard_negative")), document.name
+    assert {d.reason for d in documents} - {None} == RIGHT_RULES[lang].keys()
+    named = {rule for rules in RIGHT_RULES[lang].values() for rule in rules}
+    assert named <= {rule.name for rule in load_rules(lang).rules}
