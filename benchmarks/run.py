@@ -183,6 +183,22 @@ def clean_heuristics(sets: Sets) -> Iterator[Case]:
     yield from _clean("clean-heuristics", sets, 15, None)
 
 
+def decide(sets: Sets) -> Iterator[Case]:
+    """Verdicts from signals that are there already; the number to reach is 100 times that of `clean`."""
+    whole = config.load_rules("ja", PIPELINE.rules)
+    rules = whole.model_copy(update={"rules": tuple(r for r in whole.rules if r.signal != "language_probability")})
+    work, measured = sets.work / "measured", {}
+    for name in sets.files:
+        measured[name] = stages.clean(
+            sets.shards(name), out=work / name, runner=here(), rules=None, normalize=PIPELINE.normalize, language=None
+        )
+
+    def run(name: str, out: Path) -> None:
+        stages.decide(measured[name], work / name, out=out, root=sets.work, rules=rules, runner=here())
+
+    yield from on_files("decide", sets, 1500, run)
+
+
 def pii(sets: Sets) -> Iterator[Case]:
     yield from on_texts("pii", sets, 100, lambda texts: mask(texts, find(texts, PIPELINE.privacy)))
 
@@ -269,6 +285,7 @@ STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
     "language": language,
     "clean": clean,
     "clean-heuristics": clean_heuristics,
+    "decide": decide,
     "pii": pii,
     "scrub": scrub,
     "minhash-112": minhash_112,

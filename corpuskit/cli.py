@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from corpuskit import __version__
+from corpuskit.report.terminal import harmless
 
 app = typer.Typer(
     name="corpuskit",
@@ -190,6 +191,38 @@ def clean(
     with open_space(out, workers, executor) as space:
         funnel = clean_files(plan, out=out, runner=space.runner, lid_model=lid_model)
     _funnel(lang, funnel, as_json, space)
+
+
+@app.command()
+def decide(
+    rules: RulesOption = None,
+    lang: Annotated[str | None, typer.Option("--lang", help="Language, where the rules do not say it.")] = None,
+    diff: Annotated[
+        str | None, typer.Option("--diff", help="Write nothing; show what moves from this preset or file to --rules.")
+    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    workers: WorkersOption = WORKERS,
+    executor: ExecutorOption = "ray",
+    as_json: JsonOption = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Decide again what is kept, from the signals alone, or compare two sets of rules."""
+    from corpuskit.build.decide import compare_rules, decide_again, describe_decide, plan_decide
+    from corpuskit.build.workspace import open_space
+    from corpuskit.report.moves import print_decided, print_moves
+
+    with open_space(workspace, workers, executor, existing=True) as space:
+        plan = plan_decide(space, lang, rules, diff)
+        if dry_run:
+            _show(describe_decide(plan), as_json)
+            return
+        result = compare_rules(space, plan) if diff else decide_again(space, plan)
+    if as_json:
+        _print_json(result)
+    elif diff:
+        print_moves(result)
+    else:
+        print_decided(result, space.runner.tally.cpu_seconds)
 
 
 @app.command()
@@ -435,7 +468,7 @@ def _show(result: Any, as_json: bool) -> None:
     else:
         import yaml
 
-        print(_harmless(yaml.safe_dump(result, sort_keys=False, allow_unicode=True)), end="")
+        print(harmless(yaml.safe_dump(result, sort_keys=False, allow_unicode=True)), end="")
 
 
 def _print_json(result: Any) -> None:
@@ -446,12 +479,7 @@ def _print_json(result: Any) -> None:
 
 def _complain(line: str) -> None:
     """One line on stderr. It may quote foreign data."""
-    print(_harmless(line.replace("\n", " ")), file=sys.stderr)
-
-
-def _harmless(text: str) -> str:
-    """The text without anything that would steer the terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+    print(harmless(line.replace("\n", " ")), file=sys.stderr)
 
 
 def main() -> None:

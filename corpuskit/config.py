@@ -470,9 +470,8 @@ def load_rules(lang: str, preset: str | None = None) -> RuleSet:
     Raises:
         UserError: no such language, preset or file, the file says something it may not, or is for another language.
     """
-    if preset is not None and _is_path(preset):
-        if not Path(preset).is_file():
-            raise UserError(f"--rules {preset}: no such file")
+    if preset is not None and is_path(preset):
+        load_rule_file(preset)
         rules = _load_rules(Path(preset), ())
         if rules.lang != lang:
             raise UserError(f"--rules {preset}: these are rules for {rules.lang}, not for {lang}")
@@ -484,13 +483,25 @@ def load_rules(lang: str, preset: str | None = None) -> RuleSet:
     return _load_rules(_preset(lang, preset or f"corpuskit-{lang}", "--rules"), ())
 
 
+def load_rule_file(path: str) -> RuleFile:
+    """A rule file as it stands, without what it extends.
+
+    Raises:
+        UserError: no such file, or it says something it may not.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"--rules {path}: no such file")
+    return _load(Path(path), RuleFile)
+
+
 def presets(lang: str) -> list[str]:
     """The names of the rule presets of a language: the files of rules/<lang>/ that say their own name."""
     files = (data_dir("rules") / lang).glob("*.yaml")
     return sorted(p.stem for p in files if re.search(rf"(?m)^name: {p.stem}$", p.read_text(encoding="utf-8")))
 
 
-def _is_path(preset: str) -> bool:
+def is_path(preset: str) -> bool:
+    """Whether --rules names a file, not a preset."""
     return preset.endswith((".yaml", ".yml")) or "/" in preset
 
 
@@ -506,7 +517,7 @@ def _load_rules(path: Path, extended_by: tuple[Path, ...]) -> RuleSet:
     file = _load(path, RuleFile)
     base = None
     if file.extends is not None:
-        named = _is_path(file.extends)
+        named = is_path(file.extends)
         other = path.parent / file.extends if named else _preset(file.lang, file.extends, f"{path}: extends")
         chain = (*extended_by, path.resolve())
         if other.resolve() in chain:

@@ -203,7 +203,19 @@ def test_a_file_the_mirror_does_not_serve(cli: Cli, server: str, tmp_path: Path)
 def test_every_command_has_help(cli: Cli) -> None:
     top = cli("--help")
     assert top.returncode == 0
-    commands = ("corpus", "download", "clean", "dedup", "scrub", "pack", "mix", "train", "report", "tokenizer")
+    commands = (
+        "corpus",
+        "download",
+        "clean",
+        "dedup",
+        "scrub",
+        "pack",
+        "mix",
+        "train",
+        "report",
+        "tokenizer",
+        "decide",
+    )
     for name in commands:
         assert name in top.stdout
         words = (name, "train") if name == "tokenizer" else (name,)

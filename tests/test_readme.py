@@ -58,10 +58,12 @@ def test_every_corpuskit_command_parses(line: str) -> None:
 def test_a_plan_is_shown_for_every_corpus_command(line: str, tmp_path: Path) -> None:
     words = [str(Path(sys.executable).parent / "corpuskit"), *shlex.split(line)[1:]]
     words += [] if "--dry-run" in words else ["--dry-run"]
+    [rules] = [text for kind, text in blocks(ENGLISH) if kind == "yaml"]
+    (tmp_path / "mine.yaml").write_text(rules, encoding="utf-8")
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "sources" in done.stdout
-    assert not list(tmp_path.iterdir())
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.yaml"]
 
 
 def test_the_commands_for_foreign_files_find_the_files_of_the_one_before() -> None:

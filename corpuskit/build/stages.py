@@ -53,12 +53,17 @@ def decide(
     from corpuskit.filters.decide import STAGE
     from corpuskit.filters.rules import as_params
 
-    shards = [
-        Shard(r.shard, tuple(as_inputs(folder, [r], "signals", root)), {"source": r.counts["source"]}) for r in cleaned
-    ]
+    shards = signal_shards(cleaned, folder, root)
     check_measured(rules, shards)
     params = {"preset": rules.name, "rules": as_params(rules)}
     return map_shards(STAGE, shards, out=out, params=params, runner=runner)
+
+
+def signal_shards(cleaned: Sequence[Receipt], folder: Path, root: Path) -> list[Shard]:
+    """What `clean` measured in `folder`, as shards of one signals file each."""
+    return [
+        Shard(r.shard, tuple(as_inputs(folder, [r], "signals", root)), {"source": r.counts["source"]}) for r in cleaned
+    ]
 
 
 def check_measured(rules: RuleSet, shards: Sequence[Shard]) -> None:

@@ -109,6 +109,12 @@ def chosen_documents(root: Path, lang: str, cleaned: Sequence[Receipt], decided:
     ]
 
 
+def held_profile(root: Path) -> str:
+    """The profile whose corpora a workspace holds."""
+    path = root / "workspace.json"
+    return str(orjson.loads(path.read_bytes())["profile"]) if path.is_file() else "sample"
+
+
 def check_profile(root: Path, profile: str) -> str:
     """Keep the corpora of two profiles apart: one workspace holds one profile. Returns the one it holds.
 
@@ -117,8 +123,7 @@ def check_profile(root: Path, profile: str) -> str:
     Raises:
         UserError: the workspace holds the corpus of another profile.
     """
-    path = root / "workspace.json"
-    held: str = orjson.loads(path.read_bytes())["profile"] if path.is_file() else profile
+    held = held_profile(root) if (root / "workspace.json").is_file() else profile
     if held not in ("sample", profile):
         raise UserError(f"{root}: holds a corpus of the profile {held}; choose another folder with --workspace")
     return held

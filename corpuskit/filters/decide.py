@@ -77,10 +77,15 @@ def judged_batches(path: str | Path, rules: Sequence[Rule]) -> Iterator[tuple[pa
     """The batches of a signals file, columns id, characters and bytes, with what the rules say of them."""
     names = sorted({rule.signal for rule in rules})
     for batch in read_batches(path, [*MEASURED.names, *names]):
-        signals = np.empty((len(names), batch.num_rows), np.float32)
-        for at, name in enumerate(names):
-            signals[at] = batch.column(name).to_numpy(zero_copy_only=False)  # null becomes NaN, which passes no rule
-        yield batch.select(MEASURED.names), judge(signals.T, names, rules)
+        yield batch.select(MEASURED.names), judge(signal_matrix(batch, names), names, rules)
+
+
+def signal_matrix(batch: pa.RecordBatch, names: Sequence[str]) -> npt.NDArray[np.float32]:
+    """Columns of a signals file as judge() takes them: shape (documents, names), each column in one piece."""
+    signals = np.empty((len(names), batch.num_rows), np.float32)
+    for at, name in enumerate(names):
+        signals[at] = batch.column(name).to_numpy(zero_copy_only=False)  # null becomes NaN, which passes no rule
+    return signals.T
 
 
 def sample_keys(ids: pa.Array) -> npt.NDArray[np.uint64]:

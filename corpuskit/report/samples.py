@@ -37,7 +37,7 @@ def removed_samples(workspace: Path, lang: str) -> dict[str, list[Sample]]:
         (_duplicates(workspace / "dedup" / lang), workspace / "dedup" / lang, "removed"),
     ):
         chosen = smallest(pa.concat_tables([_WITH_SHARD.empty_table(), *candidates])).to_pylist()
-        texts = _texts(folder / kind, chosen)
+        texts = read_texts(folder / kind, chosen)
         for row in chosen:
             text = texts[row["shard"], row["row"]]
             sample = Sample(row["rule"], row["severity"], row["id"], row["value"], excerpt(text))
@@ -71,7 +71,8 @@ def _of_shard(candidates: pa.Table, shard: str) -> pa.Table:
     return candidates.append_column(_WITH_SHARD.field("shard"), pa.array([shard] * candidates.num_rows, pa.string()))
 
 
-def _texts(folder: Path, chosen: list[dict[str, Any]]) -> dict[tuple[str, int], str]:
+def read_texts(folder: Path, chosen: list[dict[str, Any]]) -> dict[tuple[str, int], str]:
+    """The texts of documents named by `shard` and `row`, out of a folder of documents files."""
     texts: dict[tuple[str, int], str] = {}
     for shard in sorted({row["shard"] for row in chosen}):
         wanted = np.array(sorted(row["row"] for row in chosen if row["shard"] == shard), np.int64)
