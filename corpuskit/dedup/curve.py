@@ -38,9 +38,13 @@ def detection(params: Dedup) -> dict[str, float]:
     return {f"{j:g}": round(candidate_probability(j, params) if j >= step else 0.0, 4) for j in SIMILARITIES}
 
 
-def planted(params: Dedup, similarities: tuple[float, ...] = (0.7, 0.8, 0.9), shingles: int = 600) -> dict[str, float]:
-    """The same measured: the share of 400 made-up pairs of documents with that Jaccard that share a bucket."""
-    trials = 400
+def planted(
+    params: Dedup, similarities: tuple[float, ...] = (0.7, 0.8, 0.9), shingles: int = 600, trials: int = 400
+) -> dict[str, float]:
+    """The same measured: the share of made-up pairs of documents with that Jaccard that share a bucket.
+
+    Two documents have `shingles` shingles together.
+    """
     out = {}
     for similarity in similarities:
         rng = np.random.default_rng(round(1000 * similarity))

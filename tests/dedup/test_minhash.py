@@ -95,28 +95,64 @@ def random_pairs(jaccard: float, union: int, trials: int, seed: int) -> tuple[Ma
     return Matching(np.concatenate(rows), offsets), common / union
 
 
-@pytest.mark.parametrize("size", [112, 128])
-@pytest.mark.parametrize("jaccard", [0.3, 0.5, 0.8, 0.95])
-def test_estimate_is_unbiased_and_as_sharp_as_theory(jaccard: float, size: int) -> None:
-    trials = 4000
-    pairs, true = random_pairs(jaccard, 3000, trials, seed=size)
+def ideal_estimates(common: int, union: int, size: int, trials: int, seed: int) -> np.ndarray:
+    """The oracle: the sketch of two sets under a truly random hash. A bin agrees when its first shingle is common."""
+    rng = np.random.default_rng(seed)
+    out = np.empty(trials)
+    for trial in range(trials):
+        first = np.full(size, -1)
+        while (first < 0).any():
+            thrown = np.full(size, -1)
+            thrown[rng.integers(size, size=union)] = rng.permutation(union)
+            first = np.where(first < 0, thrown, first)
+        out[trial] = (first < common).mean()
+    return out
+
+
+def estimates(pairs: Matching, size: int) -> np.ndarray:
     sketches = signatures(pairs, 1, size)
-    estimates = (sketches[::2] == sketches[1::2]).mean(axis=1)
-    theory = math.sqrt(true * (1 - true) / size)
-    assert abs(estimates.mean() - true) < 4 * theory / math.sqrt(trials)
-    # the standard error of a standard deviation over 4,000 trials is 1.1%; 1.8% below theory is right: without
-    # replacement, sqrt(1 - size / union)
-    assert 0.94 < estimates.std() / theory < 1.04
+    return (sketches[::2] == sketches[1::2]).mean(axis=1)
+
+
+def check_spread(found: np.ndarray, true: float, size: int, sd: float, tolerance: float) -> None:
+    classic = math.sqrt(true * (1 - true) / size)  # of `size` independent MinHashes
+    assert abs(found.mean() - true) < 4 * classic / math.sqrt(len(found))
+    assert found.std() / sd == pytest.approx(1, abs=tolerance)
+    assert found.std() < (1 + tolerance) * classic
+
+
+@pytest.mark.parametrize("jaccard", [0.3, 0.5, 0.8, 0.95])
+def test_estimates_of_long_documents_spread_as_theory_says(jaccard: float) -> None:
+    pairs, true = random_pairs(jaccard, 10_000, 2500, seed=1)
+    for size in (112, 128, 256):
+        # sqrt(1 - size / shingles): bins draw without replacement, which is 1.3% at most here
+        check_spread(estimates(pairs, size), true, size, math.sqrt(true * (1 - true) / size), 0.05)
+
+
+@pytest.mark.parametrize("jaccard", [0.3, 0.5, 0.8, 0.95])
+def test_estimates_of_short_documents_spread_as_those_of_a_random_hash(jaccard: float) -> None:
+    """150 shingles: less than `size` independent MinHashes, since no shingle is drawn twice in a round."""
+    pairs, true = random_pairs(jaccard, 150, 4000, seed=2)
+    for size in (112, 128, 256):
+        ideal = ideal_estimates(round(true * 150), 150, size, 4000, seed=3).std()
+        check_spread(estimates(pairs, size), true, size, ideal, 0.05)
+
+
+@pytest.mark.parametrize("jaccard", [0.3, 0.5, 0.8, 0.95])
+def test_9000_hashes_spread_as_those_of_a_random_hash(jaccard: float) -> None:
+    union = 12_000
+    pairs, true = random_pairs(jaccard, union, 2000, seed=4)
+    ideal = ideal_estimates(round(true * union), union, 9000, 400, seed=5).std()
+    check_spread(estimates(pairs, 9000), true, 9000, ideal, 0.1)
 
 
 @pytest.mark.parametrize("union", [1, 2, 7, 40, 150])
 def test_documents_of_fewer_shingles_than_hashes_are_estimated_without_bias(union: int) -> None:
     trials, size = 2000, 112
     pairs, true = random_pairs(0.5 if union > 1 else 1.0, union, trials, seed=union)
-    sketches = signatures(pairs, 1, size)
-    estimates = (sketches[::2] == sketches[1::2]).mean(axis=1)
-    assert abs(estimates.mean() - true) < 5 * math.sqrt(0.25 / size / trials)
-    assert estimates.std() < 1.1 * math.sqrt(true * (1 - true) / size) + 1e-12
+    found = estimates(pairs, size)
+    assert abs(found.mean() - true) < 5 * math.sqrt(0.25 / size / trials)
+    assert found.std() < 1.1 * math.sqrt(true * (1 - true) / size) + 1e-12
 
 
 @pytest.mark.parametrize("jaccard", [0.5, 0.7, 0.8, 0.9])
