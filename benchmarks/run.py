@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -230,6 +231,28 @@ def _dedup(shards: list[Shard], out: Path) -> None:
     files.dedup_files(files.plan_dedup_files(shards, "ja", {}), out=out, runner=here())
 
 
+def paragraphs(sets: Sets) -> Iterator[Case]:
+    yield from _cuts("paragraphs", sets, None, stages.cut_paragraphs, config.Paragraphs(documents=10))
+
+
+def substring(sets: Sets) -> Iterator[Case]:
+    yield from _cuts("substring", sets, 5, stages.cut_repeats, config.Substring(length=100))
+
+
+def _cuts(step: str, sets: Sets, target: float | None, stage: Callable[..., Any], params: Any) -> Iterator[Case]:
+    def run(name: str, out: Path) -> None:
+        read = map_shards(READ, sets.shards(name), out=out / "read", params={}, runner=here())
+        shards = [
+            Shard(r.shard, tuple(as_inputs(out / "read", [r], "kept", out)), {"source": "input", "priority": "0"})
+            for r in read
+        ]
+        stage(shards, work=out / "work", out=out, root=out, params=params, runner=here())
+        for file in out.glob("kept/*.parquet"):  # whole characters everywhere, or the run ends
+            pq.read_table(file)["text"].combine_chunks().validate(full=True)
+
+    yield from on_files(step, sets, target, run)
+
+
 def dedup_workspace(sets: Sets) -> Iterator[Case]:
     documents = {name: sets.documents(name) for name in sets.files}
 
@@ -292,6 +315,8 @@ STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
     "minhash-9000": minhash_9000,
     "dedup": dedup,
     "dedup-workspace": dedup_workspace,
+    "paragraphs": paragraphs,
+    "substring": substring,
     "pack": pack,
     "locate": locate,
     "wikitext": wikitext,

@@ -260,6 +260,26 @@ def dedup(
         Path | None, typer.Option("--against", help="Earlier corpus: it stays, and what is in it goes.")
     ] = None,
     memory_gb: Annotated[float | None, typer.Option("--memory-gb", help="RAM of one worker while clustering.")] = None,
+    paragraphs: Annotated[
+        int | None,
+        typer.Option(
+            "--paragraphs", min=2, help="Also cut runs of lines that so many documents have.", metavar="DOCUMENTS"
+        ),
+    ] = None,
+    substring: Annotated[
+        int | None,
+        typer.Option(
+            "--substring",
+            min=16,
+            max=10_000,
+            help="Also cut spans of so many characters that repeat.",
+            metavar="CHARACTERS",
+        ),
+    ] = None,
+    substring_mode: Annotated[
+        Literal["cut", "mask", "drop"],
+        typer.Option("--substring-mode", help="What happens to such spans, or their documents."),
+    ] = "cut",
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
     as_json: JsonOption = False,
@@ -268,6 +288,7 @@ def dedup(
     """Remove exact and near duplicates from any files, over all of them together."""
     from corpuskit.build.files import announce_dedup, dedup_files, describe_dedup, foreign_shards, plan_dedup_files
     from corpuskit.build.workspace import open_space
+    from corpuskit.config import Paragraphs, Substring
 
     given = {
         "preset": preset,
@@ -281,8 +302,10 @@ def dedup(
         "memory_gb": memory_gb,
     }
     changes = {name: value for name, value in given.items() if value is not None}
+    lines = Paragraphs(documents=paragraphs) if paragraphs else None
+    spans = Substring(length=substring, mode=substring_mode) if substring else None
     shards = foreign_shards(input, lang, text_field, url_field, text_unit, reader)
-    plan = plan_dedup_files(shards, lang, changes, against)
+    plan = plan_dedup_files(shards, lang, changes, against, lines, spans)
     if dry_run:
         _show(describe_dedup(plan), as_json)
         return

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from corpuskit.build.sources import CorpusRequest, fetch_sources, plan_clean, resolve_sources
-from corpuskit.build.stages import clean, decide, deduplicate, scrub
+from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, decide, deduplicate, scrub
 from corpuskit.build.tokens import pack_corpora, refresh_tokenizer
 from corpuskit.build.workspace import Workspace, check_profile, chosen_documents, claim_workspace, documents
-from corpuskit.config import UserError
+from corpuskit.config import Paragraphs, UserError
 from corpuskit.engine.plan import Input
-from corpuskit.engine.store import as_inputs, read_receipts, write_json
+from corpuskit.engine.store import Receipt, as_inputs, read_receipts, write_json
 from corpuskit.report.funnel import language_funnel
 
 log = logging.getLogger("corpuskit")
@@ -93,13 +94,29 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         params=pipeline.dedup,
         runner=runner,
     )
+    cut: dict[str, list[Receipt]] = {}
+    last_in, last = deduplicated_in, deduplicated
+    for step, settings in (("paragraphs", pipeline.paragraphs), ("substring", pipeline.substring)):
+        folder = root / step / lang
+        if settings is None:
+            shutil.rmtree(folder, ignore_errors=True)  # of a pipeline that had it
+            continue
+        shards = [
+            replace(s, labels={**s.labels, "priority": priorities[s.labels["source"]]})
+            for s in documents(last_in, last, root)
+        ]
+        if isinstance(settings, Paragraphs):
+            last = cut_paragraphs(shards, work=folder, out=folder, root=root, params=settings, runner=runner)
+        else:
+            last = cut_repeats(shards, work=folder, out=folder, root=root, params=settings, runner=runner)
+        cut[step], last_in = last, folder
     scrubbed = scrub(
-        documents(deduplicated_in, deduplicated, root),
+        documents(last_in, last, root),
         out=root / "corpus" / lang,
         types=pipeline.privacy,
         runner=runner,
     )
-    funnel = language_funnel(clean=cleaned, decide=decided, dedup=deduplicated, scrub=scrubbed)
+    funnel = language_funnel(clean=cleaned, decide=decided, dedup=deduplicated, scrub=scrubbed, **cut)
     write_json(root / "corpus" / lang / "funnel.json", funnel)
     return funnel
 
@@ -114,10 +131,18 @@ def make_report(space: Workspace) -> tuple[dict[str, dict[str, Any]], Path]:
 
     funnels = {}
     for lang in space.languages("corpus"):
-        cleaned, decided, deduplicated, scrubbed = (
-            read_receipts(space.root / step / lang) for step in ("clean", "decide", "dedup", "corpus")
+        cleaned, decided, deduplicated, paragraphs, substring, scrubbed = (
+            read_receipts(space.root / step / lang)
+            for step in ("clean", "decide", "dedup", "paragraphs", "substring", "corpus")
         )
-        funnels[lang] = language_funnel(clean=cleaned, decide=decided, dedup=deduplicated, scrub=scrubbed)
+        funnels[lang] = language_funnel(
+            clean=cleaned,
+            decide=decided,
+            dedup=deduplicated,
+            paragraphs=paragraphs,
+            substring=substring,
+            scrub=scrubbed,
+        )
     if not funnels:
         raise UserError(f"{space.root}: no corpus yet; build one with: corpuskit corpus --lang ja")
     return funnels, write_report(space.root, funnels)

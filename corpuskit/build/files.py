@@ -9,12 +9,12 @@ from typing import Any
 
 from corpuskit import config
 from corpuskit.build.sources import part_names
-from corpuskit.build.stages import clean, deduplicate, earlier_corpus, scrub
+from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub
 from corpuskit.build.workspace import documents
-from corpuskit.config import Dedup, RuleSet, UserError
+from corpuskit.config import Dedup, Paragraphs, RuleSet, Substring, UserError
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
-from corpuskit.engine.store import Receipt, write_json
+from corpuskit.engine.store import Receipt, as_inputs, write_json
 from corpuskit.report.funnel import language_funnel
 
 # For --dry-run, where nothing was read yet: how plain files are named, what others inflate to, a usual document.
@@ -106,10 +106,17 @@ class DedupFiles:
     shards: Sequence[Shard]
     params: Dedup
     against: Sequence[Shard]
+    paragraphs: Paragraphs | None = None
+    substring: Substring | None = None
 
 
 def plan_dedup_files(
-    shards: Sequence[Shard], lang: str, changes: dict[str, Any], against: Path | None = None
+    shards: Sequence[Shard],
+    lang: str,
+    changes: dict[str, Any],
+    against: Path | None = None,
+    paragraphs: Paragraphs | None = None,
+    substring: Substring | None = None,
 ) -> DedupFiles:
     """The pipeline's settings with what the command line changes, and the earlier corpus.
 
@@ -117,7 +124,7 @@ def plan_dedup_files(
         UserError: a setting is not possible, or there is no earlier corpus where one was named.
     """
     params = config.change_dedup(config.load_pipeline(lang).dedup, changes)
-    return DedupFiles(shards, params, earlier_corpus(against, lang) if against else ())
+    return DedupFiles(shards, params, earlier_corpus(against, lang) if against else (), paragraphs, substring)
 
 
 def describe_dedup(plan: DedupFiles) -> dict[str, Any]:
@@ -143,11 +150,40 @@ def _expected(plan: DedupFiles) -> tuple[int, int]:
 
 
 def dedup_files(plan: DedupFiles, *, out: Path, runner: Runner) -> dict[str, Any]:
-    """Deduplicate foreign files into `out`; returns and writes funnel.json."""
-    read, documents = _read_files(plan.shards, out, runner)
-    documents = [replace(s, labels={**s.labels, "priority": "0"}) for s in documents]
-    receipts = deduplicate(documents, out=out, root=out, params=plan.params, runner=runner, against=plan.against)
-    return _write_funnel(out, language_funnel(read=read, dedup=receipts))
+    """Deduplicate foreign files into `out`; returns and writes funnel.json.
+
+    With `paragraphs` or `substring` the steps before the last one go to folders of their own, `near` and `paragraphs`;
+    `out` itself always has what is left at the end, and everything that was removed and cut.
+    """
+    paragraphs, substring = plan.paragraphs, plan.substring
+    read, files = _read_files(plan.shards, out, runner)
+    files = [replace(s, labels={**s.labels, "priority": "0"}) for s in files]
+    near_in = out / "near" if paragraphs or substring else out
+    near = deduplicate(files, out=near_in, root=out, params=plan.params, runner=runner, against=plan.against)
+    cut: dict[str, list[Receipt]] = {}
+    last_in, last = near_in, near
+    if paragraphs:
+        folder = out / "paragraphs"
+        results = folder if substring else out
+        shards = _carrying(last_in, last, out)
+        last = cut_paragraphs(shards, work=folder, out=results, root=out, params=paragraphs, runner=runner)
+        cut["paragraphs"], last_in = last, results
+    if substring:
+        shards = _carrying(last_in, last, out)
+        last = cut_repeats(shards, work=out / "substring", out=out, root=out, params=substring, runner=runner)
+        cut["substring"] = last
+    return _write_funnel(out, language_funnel(read=read, dedup=near, **cut))
+
+
+def _carrying(folder: Path, receipts: Sequence[Receipt], root: Path) -> list[Shard]:
+    """The kept documents of finished shards, with what was removed and cut on the way to them."""
+    from corpuskit.dedup.spans import with_earlier
+
+    shards = []
+    for shard, receipt in zip(documents(folder, receipts, root), receipts, strict=True):
+        removed, spans = (as_inputs(folder, [receipt], kind, root) for kind in ("removed", "spans"))
+        shards.append(with_earlier(replace(shard, labels={**shard.labels, "priority": "0"}), [*removed, *spans]))
+    return shards
 
 
 def scrub_files(shards: Sequence[Shard], lang: str, *, out: Path, runner: Runner) -> dict[str, Any]:

@@ -169,9 +169,10 @@ def part_names(name: str, parts: int) -> list[str]:
 def describe(requests: Sequence[CorpusRequest]) -> dict[str, Any]:
     """The resolved plan, for --dry-run: files, bytes (0: not known before fetching), steps, disk need."""
     first = requests[0]
+    further = [s for s in ("paragraphs", "substring") if any(getattr(r.pipeline, s) for r in requests)]
     return {
         "profile": first.profile_name,
-        "steps": ["download", "clean", "decide", "dedup", "scrub", "tokenizer", "pack", "report"],
+        "steps": ["download", "clean", "decide", "dedup", *further, "scrub", "tokenizer", "pack", "report"],
         "disk_bytes": sum(_disk_bytes(r) for r in requests),
         "notes": part_notes(requests),
         "languages": {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from corpuskit.config import Dedup, RuleSet, UserError
+from corpuskit.config import Dedup, Paragraphs, RuleSet, Substring, UserError
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
@@ -117,6 +117,24 @@ def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
             raise UserError(f"--against {folder}: {file} has no column {min(missing)}; it holds no documents")
     labels = {"source": "against", "priority": "0"}
     return [Shard(file.stem, (as_input(str(file), f"against/{file.name}"),), labels) for file in files]
+
+
+def cut_paragraphs(
+    shards: Sequence[Shard], *, work: Path, out: Path, root: Path, params: Paragraphs, runner: Runner
+) -> list[Receipt]:
+    """Cut lines that many documents have; see corpuskit/dedup/paragraphs.py."""
+    from corpuskit.dedup.paragraphs import cut_paragraphs as cut
+
+    return cut(shards, work=work, out=out, root=root, params=params, runner=runner)
+
+
+def cut_repeats(
+    shards: Sequence[Shard], *, work: Path, out: Path, root: Path, params: Substring, runner: Runner
+) -> list[Receipt]:
+    """Cut exact repeated spans; see corpuskit/dedup/substring.py."""
+    from corpuskit.dedup.substring import cut_repeats as cut
+
+    return cut(shards, work=work, out=out, root=root, params=params, runner=runner)
 
 
 def scrub(shards: Sequence[Shard], *, out: Path, types: Sequence[str], runner: Runner) -> list[Receipt]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
@@ -67,13 +68,20 @@ class Workspace:
         if any((folder / "failed.json").exists() for folder in folders):
             return False
         cleaned, decided, deduplicated, scrubbed = ({r.shard: r for r in read_receipts(folder)} for folder in folders)
-        if not cleaned.keys() == decided.keys() == deduplicated.keys() == scrubbed.keys():
+        chain = [deduplicated]
+        for folder in (self.root / step / lang for step in ("paragraphs", "substring")):  # steps a pipeline may have
+            if (folder / "failed.json").exists():
+                return False
+            if made := {r.shard: r for r in read_receipts(folder)}:
+                chain.append(made)
+        chain.append(scrubbed)
+        if any(step.keys() != cleaned.keys() for step in (decided, *chain)):
             return False
         return all(
             follows(decided[shard], cleaned[shard], "signals")
             and follows(deduplicated[shard], cleaned[shard], "documents")
             and follows(deduplicated[shard], decided[shard], "rows")
-            and follows(scrubbed[shard], deduplicated[shard], "kept")
+            and all(follows(after[shard], before[shard], "kept") for before, after in itertools.pairwise(chain))
             for shard in cleaned
         )
 
@@ -136,6 +144,18 @@ def claim_workspace(root: Path, profile: str) -> None:
         UserError: as check_profile.
     """
     if check_profile(root, profile) != profile:
-        for step in ("split", "clean", "decide", "dedup", "corpus", "tokenizer", "bins", "mix", "report"):
+        for step in (
+            "split",
+            "clean",
+            "decide",
+            "dedup",
+            "paragraphs",
+            "substring",
+            "corpus",
+            "tokenizer",
+            "bins",
+            "mix",
+            "report",
+        ):
             shutil.rmtree(root / step, ignore_errors=True)
     write_json(root / "workspace.json", {"profile": profile})

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import functools
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
@@ -199,37 +199,15 @@ def id_column(high: npt.NDArray[np.uint64], low: npt.NDArray[np.uint64]) -> pa.A
     return string_column(np.frombuffer(digits, np.uint8), np.arange(0, len(digits) + 1, 32, dtype=np.int32))
 
 
-class Earlier(NamedTuple):
-    """What an earlier step of deduplication made of the same documents file."""
-
-    removed: str  # file of REMOVED rows
-    spans: str | None  # file of SPAN rows
-    cut: dict[str, dict[str, int]]  # its counts `cut`
-
-
-def with_earlier(shard: Shard, removed: Input, spans: Input | None, cut: dict[str, dict[str, int]]) -> Shard:
-    """A documents shard that also carries what an earlier step removed and cut."""
-    files = (removed, spans) if spans else (removed,)
-    labels = {
-        **shard.labels,
-        "earlier": str(len(files)),
-        "cut": orjson.dumps(cut, option=orjson.OPT_SORT_KEYS).decode(),
-    }
-    return Shard(shard.name, (*shard.inputs, *files), labels)
+def with_earlier(shard: Shard, files: Sequence[Input]) -> Shard:
+    """A documents shard that also carries what earlier steps removed and cut: REMOVED rows, and SPAN rows if any."""
+    return Shard(shard.name, (*shard.inputs, *files), {**shard.labels, "earlier": str(len(files))})
 
 
 def earlier_files(shard: Shard) -> tuple[tuple[Input, ...], tuple[Input, ...]]:
     """The inputs of a shard without, and then only, those that with_earlier gave it."""
     own = len(shard.inputs) - int(shard.labels.get("earlier", "0"))
     return shard.inputs[:own], shard.inputs[own:]
-
-
-def earlier_of(shard: Shard) -> Earlier | None:
-    """What with_earlier gave a shard."""
-    _, files = earlier_files(shard)
-    if not files:
-        return None
-    return Earlier(files[0].path, files[1].path if len(files) > 1 else None, orjson.loads(shard.labels["cut"]))
 
 
 class CutWriter:
@@ -242,7 +220,7 @@ class CutWriter:
         by: what stands in a span's place.
         min_chars: a document with fewer characters left after a cut goes as a whole.
         cut: whether texts lose their spans, or only whole documents go.
-        earlier: what an earlier step made of the file, to be passed on.
+        earlier: files with what earlier steps removed and cut, which these files get as well; it is not counted again.
     """
 
     def __init__(
@@ -254,7 +232,7 @@ class CutWriter:
         by: str = "",
         min_chars: int,
         cut: bool = True,
-        earlier: Earlier | None = None,
+        earlier: Sequence[Input] = (),
     ) -> None:
         self._kept = TableWriter(scratch / "kept.parquet", DOCUMENT)
         self._removed = TableWriter(scratch / "removed.parquet", REMOVED)
@@ -266,7 +244,7 @@ class CutWriter:
             "source": source,
             **dict.fromkeys(("in", "kept", "duplicates", "quarantined"), 0),
             "dropped": {},
-            "by_rule": {},
+            "by_rule": {rule: 0},
             "cut": {rule: self._own},
             **dict.fromkeys(("chars_in", "chars_kept", "bytes_in", "bytes_kept"), 0),
         }
@@ -274,28 +252,14 @@ class CutWriter:
     def __enter__(self) -> CutWriter:
         for writer in (self._kept, self._removed, self._spans):
             writer.__enter__()
-        if self._earlier:
-            self._carry(self._earlier)
+        for file, writer, schema in zip(self._earlier, (self._removed, self._spans), (REMOVED, SPAN), strict=False):
+            for batch in read_batches(file.path, schema.names):
+                writer.write(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
         return self
 
     def __exit__(self, *error: Any) -> None:
         for writer in (self._kept, self._removed, self._spans):
             writer.__exit__(*error)
-
-    def _carry(self, earlier: Earlier) -> None:
-        """What an earlier step removed and cut goes into these files too: they tell the whole story."""
-        for batch in read_batches(earlier.removed, REMOVED.names):
-            self._remove(batch)
-            for name in ("in", "duplicates"):
-                self.counts[name] += batch.num_rows
-            add_sizes(self.counts, "in", batch.column("text"))
-        for rule, cut in earlier.cut.items():
-            self.counts["cut"][rule] = cut
-            self.counts["chars_in"] += cut["characters"]
-            self.counts["bytes_in"] += cut["bytes"]
-        if earlier.spans:
-            for batch in read_batches(earlier.spans, SPAN.names):
-                self._spans.write(pa.RecordBatch.from_arrays(batch.columns, schema=SPAN))
 
     def write(
         self,
@@ -322,12 +286,13 @@ class CutWriter:
         for name, (goes, values) in reasons.items():
             new = goes & (rule == "")
             rule[new], value[new] = name, values[new]
+            self.counts["by_rule"][name] = self.counts["by_rule"].get(name, 0) + int(new.sum())
         leaves = rule != ""
         staying, leaving = (pa.array(mask) for mask in (~leaves, leaves))
         columns = [batch.column(name) for name in DOCUMENT.names]
         gone = pa.RecordBatch.from_arrays(columns, schema=DOCUMENT).filter(leaving)
         why = (pa.array(["dedup"] * gone.num_rows, pa.string()), pa.array(rule[leaves].tolist(), pa.string()))
-        self._remove(pa.RecordBatch.from_arrays([*gone.columns, *why, pa.array(value[leaves])], schema=REMOVED))
+        self._removed.write(pa.RecordBatch.from_arrays([*gone.columns, *why, pa.array(value[leaves])], schema=REMOVED))
         if self._cut and len(spans.row):
             columns[DOCUMENT.get_field_index("text")] = replace_spans(texts, spans, self._by)
         kept = pa.RecordBatch.from_arrays(columns, schema=DOCUMENT).filter(staying)
@@ -344,11 +309,6 @@ class CutWriter:
             self._own["bytes"] += pc.sum(pc.binary_length(texts.filter(staying))).as_py() or 0
             self._own["bytes"] -= pc.sum(pc.binary_length(kept.column("text"))).as_py() or 0
         self._own["spans"] += len(spans.row)
-
-    def _remove(self, batch: pa.RecordBatch) -> None:
-        self._removed.write(pa.RecordBatch.from_arrays(batch.columns, schema=REMOVED))
-        for pair in pc.value_counts(batch.column("rule")).to_pylist():
-            self.counts["by_rule"][pair["values"]] = self.counts["by_rule"].get(pair["values"], 0) + pair["counts"]
 
     def _write_spans(self, batch: pa.RecordBatch, spans: Spans) -> None:
         nowhere = pa.array(spans.first_start < 0)

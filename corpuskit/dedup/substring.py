@@ -42,7 +42,6 @@ from corpuskit.dedup.spans import (
     Spans,
     boundary_table,
     earlier_files,
-    earlier_of,
     id_column,
     id_numbers,
     mark_boundaries,
@@ -86,8 +85,8 @@ def cut_repeats(
     """Cut, mask or drop what repeats over all documents; returns the receipts of `cut`, one for each shard, in order.
 
     Args:
-        documents: shards as `dedup` takes them; where one has the label `cut`, its last inputs are what an earlier step
-            removed and cut, see spans.earlier_files.
+        documents: shards as `dedup` takes them; its last inputs may be what earlier steps removed
+            and cut, see spans.with_earlier.
         work: gets the folders of the passes, and `report/most_repeated.jsonl`.
         out: gets `kept/`, `removed/`, `spans/`, `top/` and `receipts/`.
         root: the workspace; recorded names are relative to it.
@@ -228,7 +227,7 @@ def _firsts(order, runs, key, low, priority, id_high, id_low, window, start, cou
 def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """One documents file without its repeats; what was cut, and the spans of it that the corpus has most often."""
     settings = Substring(**params)
-    own, _ = earlier_files(shard)
+    own, earlier = earlier_files(shard)
     files, batches, run = (int(shard.labels[name]) for name in ("files", "batches", "run"))
     by = MASK if settings.mode == "mask" else ""
     top: list[dict[str, Any]] = []
@@ -239,7 +238,7 @@ def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
         by=by,
         min_chars=settings.min_chars,
         cut=settings.mode != "drop",
-        earlier=earlier_of(shard),
+        earlier=earlier,
     )
     with writer:
         for number, batch in enumerate(_batches(own[:files], DOCUMENT.names)):

@@ -19,6 +19,8 @@ def language_funnel(
     clean: Sequence[Receipt] = (),
     decide: Sequence[Receipt] = (),
     dedup: Sequence[Receipt] = (),
+    paragraphs: Sequence[Receipt] = (),
+    substring: Sequence[Receipt] = (),
     scrub: Sequence[Receipt] = (),
 ) -> dict[str, Any]:
     """The funnel of one language from the receipts of the steps that ran, in their order.
@@ -29,14 +31,23 @@ def language_funnel(
     Returns:
         `total` and one entry a source in `sources`, each {in, kept, dropped, duplicates, quarantined} in documents,
         `steps`, a list of {step, documents, characters, bytes} from what was read to what is left, and `rules`; `rules`
-        of the total once more; `masked`: findings by type. Of each rule: `dropped` (documents that failed it first),
+        of the total once more; `cut`: by rule, what left texts that stayed, in documents touched, spans, characters and
+        bytes; `masked`: findings by type. Of each rule: `dropped` (documents that failed it first),
         `failing` (that failed it at all), `only_failing` (that failed no other), for rules on signals also
         `dropped_characters`, `dropped_bytes` and, with more than one, `severities` (dropped, by rising severity).
 
     Raises:
         ValueError: the numbers do not add up, which would be a bug of a stage.
     """
-    stages = {"read": read, "clean": clean, "decide": decide, "dedup": dedup, "scrub": scrub}
+    stages = {
+        "read": read,
+        "clean": clean,
+        "decide": decide,
+        "dedup": dedup,
+        "paragraphs": paragraphs,
+        "substring": substring,
+        "scrub": scrub,
+    }
     sources = sorted({r.counts["source"] for receipts in stages.values() for r in receipts})
     per_source = {
         source: _count({n: [r for r in receipts if r.counts["source"] == source] for n, receipts in stages.items()})
@@ -47,6 +58,11 @@ def language_funnel(
         "total": total,
         "sources": per_source,
         "rules": total["rules"],
+        "cut": {
+            rule: _sum_dicts(r.counts["cut"][rule] for r in receipts if rule in r.counts["cut"])
+            for receipts in (paragraphs, substring)
+            for rule in sorted({rule for r in receipts for rule in r.counts["cut"]})
+        },
         "masked": _sum_dicts(r.counts["findings"] for r in scrub),
     }
     for name, counts in (("total", total), *per_source.items()):
@@ -63,14 +79,15 @@ def _count(stages: dict[str, Sequence[Receipt]]) -> dict[str, Any]:
     steps = [{"step": "read", **_size(first, "in", "in")}]
     steps += [{"step": name, **_size(receipts, "kept", "kept")} for name, receipts in run if name != "read"]
     decided = stages["decide"] or stages["clean"]
+    duplicates = [*stages["dedup"], *stages["paragraphs"], *stages["substring"]]
     return {
         "in": _sum(first, "in"),
         "kept": _sum(last, "kept"),
         "dropped": sum(_sum_dicts(r.counts.get("dropped", {}) for r in decided).values()),
-        "duplicates": _sum(stages["dedup"], "duplicates"),
+        "duplicates": _sum(duplicates, "duplicates"),
         "quarantined": _sum(first, "quarantined"),
         "steps": steps,
-        "rules": _rules(decided, stages["dedup"]),
+        "rules": _rules(decided, duplicates),
     }
 
 
@@ -157,5 +174,10 @@ def print_funnel(funnels: dict[str, dict[str, Any]], cpu_seconds: dict[str, floa
         rules.add_section()
     if rules.row_count:
         console.print(rules)
+    for lang, funnel in funnels.items():
+        for rule, cut in funnel["cut"].items():
+            print(
+                f"{lang}: {rule} took {cut['characters']:,} characters out of {cut['documents']:,} documents that stay"
+            )
     if cpu_seconds:
         print(f"CPU seconds: {', '.join(f'{stage} {seconds:.1f}' for stage, seconds in cpu_seconds.items())}")

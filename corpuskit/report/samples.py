@@ -32,9 +32,10 @@ class Sample(NamedTuple):
 def removed_samples(workspace: Path, lang: str) -> dict[str, list[Sample]]:
     """By rule, the sampled documents of a language, by rising severity; at most SAMPLES of each rule and severity."""
     out: dict[str, list[Sample]] = {}
+    duplicates = [workspace / step / lang for step in ("dedup", "paragraphs", "substring")]
     for candidates, folder, kind in (
         (_decided(workspace / "decide" / lang), workspace / "clean" / lang, "documents"),
-        (_duplicates(workspace / "dedup" / lang), workspace / "dedup" / lang, "removed"),
+        *((_duplicates(folder), folder, "removed") for folder in duplicates),
     ):
         chosen = smallest(pa.concat_tables([_WITH_SHARD.empty_table(), *candidates])).to_pylist()
         texts = read_texts(folder / kind, chosen)
