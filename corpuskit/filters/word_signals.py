@@ -68,7 +68,7 @@ def measure_word_repetition(words: Words) -> npt.NDArray[np.float64]:
     out = np.zeros((len(words.offsets) - 1, len(WORD_REPETITION)), np.float64)
     _, symbols = np.unique(words.hashes, return_inverse=True)
     ends = np.concatenate([np.zeros(1, np.int64), np.cumsum(words.cores, dtype=np.int64)])
-    repetition_of(symbols.astype(np.uint32), words.offsets, ends, out)
+    repetition_of(symbols.astype(np.uint32), words.offsets, ends, True, out)
     return out
 
 
