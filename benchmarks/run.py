@@ -171,7 +171,8 @@ def _clean(step: str, sets: Sets, target: float, label: str | None) -> Iterator[
 
     def run(name: str, out: Path) -> None:
         shards = sets.shards(name)
-        stages.clean(shards, out=out, runner=here(), rules=rules, normalize=PIPELINE.normalize, language=label)
+        measuring = PIPELINE.measuring().model_copy(update={"language_id": label})
+        stages.clean(shards, out=out, runner=here(), rules=rules, measuring=measuring)
 
     yield from on_files(step, sets, target, run)
 

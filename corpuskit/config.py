@@ -347,19 +347,34 @@ class Paragraphs(Strict):
     memory: int = Field(default=1 << 30, ge=1 << 20)  # bytes one range of lines may take; decides nothing else
 
 
-class Pipeline(Strict):
+Family = Literal["characters", "lines", "repetition", "words", "word_repetition"]
+FAMILIES: tuple[Family, ...] = get_args(Family)
+
+
+class Measuring(Strict):
+    """What `clean` does with a text before rules look at it; the part of a pipeline that says so."""
+
+    normalize: Literal["ja-safe", "none"]
+    lines: str | None = None  # cut what rules/<lines>/lines.yaml names; null cuts nothing
+    signals: tuple[Family, ...] = FAMILIES  # the families that are measured, in the order of their columns
+    language_id: str | None = None  # the fastText label documents should have; null measures no language
+
+
+class Pipeline(Measuring):
     """How the corpus of one language is built: `pipelines/<lang>.yaml`."""
 
     lang: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     description: str
-    normalize: Literal["ja-safe", "none"]
     rules: str  # a preset of rules/<lang>/
-    language_id: str | None = None  # the fastText label documents should have; null measures no language
     privacy: tuple[Literal["email", "phone_jp"], ...] = ()
     dedup: Dedup = Field(default_factory=Dedup)
     paragraphs: Paragraphs | None = None  # not looked at unless they are said
     substring: Substring | None = None
     profiles: dict[str, Profile]
+
+    def measuring(self) -> Measuring:
+        """What `clean` does, alone."""
+        return Measuring(**{name: getattr(self, name) for name in Measuring.model_fields})
 
     def profile(self, name: str) -> Profile:
         """The named profile.

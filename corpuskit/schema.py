@@ -33,6 +33,17 @@ REMOVED = pa.schema(
     ]
 )
 
+CUT = pa.schema(  # what the line-wise corrections took out of a text
+    [
+        ("id", pa.string()),
+        ("line", pa.int64()),  # counted from 0, blank lines too
+        ("start", pa.int64()),  # characters start to end of the normalised text, with the line ends that go along
+        ("end", pa.int64()),
+        ("rule", pa.string()),  # of rules/<lang>/lines.yaml
+        ("text", pa.string()),
+    ]
+)
+
 MEASURED = pa.schema(  # the first columns of a signals file; a float32 column for each signal follows
     [
         ("id", pa.string()),

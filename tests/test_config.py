@@ -99,7 +99,7 @@ def test_every_shipped_pipeline_loads_and_names_rules_that_exist(lang: str) -> N
     pipeline = load_pipeline(lang)
     rules = load_rules(lang, pipeline.rules)
     assert (pipeline.lang, rules.lang, rules.name) == (lang, lang, pipeline.rules)
-    check_signals(rules, signal_names(pipeline.language_id))
+    check_signals(rules, signal_names(pipeline.measuring()))
     for profile in pipeline.profiles.values():
         names = [source.name for source in profile.sources]
         assert names and len(set(names)) == len(names)

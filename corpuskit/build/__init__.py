@@ -2,7 +2,7 @@
 
 raw/        what was fetched                      mirrors of the hosts' paths, each file with its receipt
 split/      streams cut into parts                (CC-100)
-clean/      documents, signals, quarantined       per language
+clean/      documents, signals, cut, ...          per language
 decide/     verdicts, rows, samples               per language
 dedup/      signatures, clusters, kept, removed   per language
 corpus/     kept, findings                        per language: the corpus

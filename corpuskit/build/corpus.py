@@ -31,7 +31,7 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
 
     check_profile(space.root, requests[0].profile_name)
     for request in requests:
-        check_signals(request.rules, signal_names(request.pipeline.language_id))
+        check_signals(request.rules, signal_names(request.pipeline.measuring()))
     # everything is fetched before a sample makes room: a wrong --mirror must not cost it
     fetched = [fetch_sources(space, r.sources, r.mirror or r.profile.mirror) for r in requests]
     claim_workspace(space.root, requests[0].profile_name)
@@ -66,8 +66,7 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         out=cleaned_in,
         runner=runner,
         rules=None,
-        normalize=pipeline.normalize,
-        language=pipeline.language_id,
+        measuring=pipeline.measuring(),
         lid_model=request.lid_model,
     )
     decided = decide(cleaned, cleaned_in, out=root / "decide" / lang, root=root, rules=request.rules, runner=runner)

@@ -11,7 +11,7 @@ from corpuskit import config
 from corpuskit.build.sources import part_names
 from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub
 from corpuskit.build.workspace import documents
-from corpuskit.config import Dedup, Paragraphs, RuleSet, Substring, UserError
+from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, write_json
@@ -65,8 +65,7 @@ class CleanFiles:
 
     shards: Sequence[Shard]
     rules: RuleSet
-    normalize: str
-    language: str | None
+    measuring: Measuring
 
 
 def plan_clean_files(
@@ -82,7 +81,7 @@ def plan_clean_files(
     rules = config.load_rules(lang, preset)
     pipeline = config.load_pipeline(lang)
     shards = foreign_shards(patterns, lang, text_field, url_field, text_unit, reader)
-    return CleanFiles(shards, rules, pipeline.normalize, pipeline.language_id)
+    return CleanFiles(shards, rules, pipeline.measuring())
 
 
 def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str | None) -> dict[str, Any]:
@@ -92,8 +91,7 @@ def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str |
         out=out,
         runner=runner,
         rules=plan.rules,
-        normalize=plan.normalize,
-        language=plan.language,
+        measuring=plan.measuring,
         lid_model=lid_model,
     )
     return _write_funnel(out, language_funnel(clean=receipts))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from corpuskit.config import Dedup, Paragraphs, RuleSet, Substring, UserError
-from corpuskit.engine.plan import Shard
+from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError
+from corpuskit.engine.plan import Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
 
@@ -18,11 +18,10 @@ def clean(
     out: Path,
     runner: Runner,
     rules: RuleSet | None,
-    normalize: str,
-    language: str | None,
+    measuring: Measuring,
     lid_model: str | None = None,
 ) -> list[Receipt]:
-    """Read, normalise and measure into `out`: documents/, signals/ and quarantined/, for `decide` to come.
+    """Read, normalise, cut and measure into `out`: documents/, signals/, cut/, quarantined/, for `decide` to come.
 
     With rules everything is decided in the same pass: kept/ and removed/ take the place of documents/.
 
@@ -34,12 +33,28 @@ def clean(
     from corpuskit.filters.rules import as_params, check_signals
 
     if rules is not None:
-        check_signals(rules, signal_names(language))
-    if language:
+        check_signals(rules, signal_names(measuring))
+    if measuring.language_id:
         model = find_model(lid_model)
         shards = [replace(s, inputs=(*s.inputs, model)) for s in shards]
-    params = {"normalize": normalize, "language": language, "rules": None if rules is None else as_params(rules)}
+    params = {
+        **measuring.model_dump(mode="json"),
+        "vocabularies": vocabularies(measuring),
+        "rules": None if rules is None else as_params(rules),
+    }
     return map_shards(STAGE, shards, out=out, params=params, runner=runner)
+
+
+def vocabularies(measuring: Measuring) -> dict[str, str]:
+    """The sha256 of every file of words that has a say in what is cut and measured: a changed list redoes the stage.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    from corpuskit.filters.cut import lines_file
+
+    files = [lines_file(measuring.lines)] if measuring.lines else []
+    return {f"{path.parent.name}/{path.name}": file_sha256(path) for path in files}
 
 
 def decide(

@@ -3,46 +3,90 @@
 In a workspace it knows no rules and writes, beside the receipt, documents.parquet and signals.parquet, row by row
 beside them; decide.py makes the verdicts from the signals alone. On files that are in no workspace it is given rules
 and writes kept.parquet, removed.parquet (with rule and value) and signals.parquet (every document, in reading order,
-and its verdict). Either way there is quarantined.parquet when there is something to put there.
+and its verdict). Either way cut.parquet holds what the line-wise corrections took out, where they are asked for, and
+quarantined.parquet is there when there is something to put there.
 """
 
 from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from corpuskit.config import Measuring
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
+from corpuskit.filters import cut
 from corpuskit.filters.language import language_probability
 from corpuskit.filters.rules import KEPT, count_verdicts, from_params, judge, new_counts, rule_column
-from corpuskit.filters.signals import SIGNALS, measure
-from corpuskit.schema import DOCUMENT, MEASURED, REMOVED, add_sizes
+from corpuskit.filters.signals import measure, signals_of
+from corpuskit.schema import CUT, DOCUMENT, MEASURED, REMOVED, add_sizes
 from corpuskit.sources.read import read_documents
 from corpuskit.sources.record import Quarantine
 from corpuskit.text.normalize import normalize_column
 from corpuskit.text.shadow import shadow_column
 
 
-def signal_names(language_label: str | None) -> tuple[str, ...]:
+def signal_names(measuring: Measuring) -> tuple[str, ...]:
     """The signals `clean` measures, in the order of their columns."""
-    return (*SIGNALS, "language_probability") if language_label else SIGNALS
+    names = signals_of(measuring.signals)
+    if measuring.lines:
+        names += cut.SIGNALS
+    return (*names, "language_probability") if measuring.language_id else names
+
+
+class Measured(NamedTuple):
+    """A column of texts as `clean` leaves it.
+
+    Attributes:
+        texts: normalised, and without the lines that were cut.
+        signals: float32, one row a document, one column a name of signal_names(measuring).
+        pieces: what was cut (cut.PIECE).
+    """
+
+    texts: pa.Array
+    signals: npt.NDArray[np.float32]
+    pieces: pa.RecordBatch | None
+
+
+def measure_texts(texts: pa.Array, measuring: Measuring, lid_model: str | None = None) -> Measured:
+    """Normalise, cut and measure a column of texts.
+
+    Args:
+        texts: a string column without nulls.
+        measuring: what to do.
+        lid_model: the path of the language model, where `measuring` asks for a language.
+    """
+    texts, pieces, last = normalize_column(texts, measuring.normalize), None, []
+    if measuring.lines:
+        texts, shadow, shares, pieces = cut.cut_column(texts, measuring.lines)
+        last.append(shares)
+    else:
+        shadow = shadow_column(texts)
+    if measuring.language_id:
+        if lid_model is None:
+            raise ValueError("a language is asked for, and there is no model")
+        last.append(language_probability(texts, measuring.language_id, lid_model)[:, None])
+    families = [measure(shadow, measuring.signals), *last]
+    return Measured(texts, np.concatenate(families, axis=1, dtype=np.float32, casting="same_kind"), pieces)
 
 
 def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Clean one shard. Its second input, where there is one, is the language model.
 
-    Params: `normalize` (profile), `language` (fastText label or None), `rules` (see rules.as_params; None measures and
-    keeps every document).
+    Params: the fields of config.Measuring, and `rules` (see rules.as_params; None measures and keeps every document).
     Counts: documents in, kept, quarantined; characters and bytes; with rules, what rules.new_counts has.
     """
     rules = None if params["rules"] is None else from_params(params["rules"])
-    names = signal_names(params["language"])
+    measuring = Measuring(**{name: params[name] for name in Measuring.model_fields})
+    lid_model = shard.inputs[1].path if measuring.language_id else None
+    names = signal_names(measuring)
     measured = pa.schema([*MEASURED, *((n, pa.float32()) for n in names)])
     counts: dict[str, Any] = {
         "source": shard.labels["source"],
@@ -53,15 +97,16 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
         files = {"documents": DOCUMENT, "signals": measured}
     else:
         files = {"kept": DOCUMENT, "removed": REMOVED, "signals": measured.append(pa.field("rule", pa.string()))}
+    if measuring.lines:
+        files["cut"] = CUT
     quarantine = Quarantine(scratch)
     with ExitStack() as stack:
         out = {kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", s)) for kind, s in files.items()}
         for batch in read_documents(shard, quarantine):
-            texts = normalize_column(batch.column("text"), params["normalize"])
-            signals = measure(shadow_column(texts)).astype(np.float32)
-            if params["language"]:
-                language = language_probability(texts, params["language"], shard.inputs[1].path)
-                signals = np.column_stack([signals, language.astype(np.float32)])
+            texts, signals, pieces = measure_texts(batch.column("text"), measuring, lid_model)
+            if pieces is not None:
+                ids = batch.column("id").take(pieces.column("row"))
+                out["cut"].write(pa.RecordBatch.from_arrays([ids, *pieces.columns[1:]], schema=CUT))
             documents = batch.set_column(1, DOCUMENT.field("text"), texts)
             characters, size = pc.utf8_length(texts).cast(pa.int64()), pc.binary_length(texts).cast(pa.int64())
             columns = [pa.array(np.ascontiguousarray(signals[:, i])) for i in range(len(names))]
@@ -90,4 +135,4 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return counts
 
 
-STAGE = Stage("clean", 2, clean)
+STAGE = Stage("clean", 3, clean)

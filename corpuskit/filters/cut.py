@@ -25,6 +25,7 @@ from pydantic import Field
 
 from corpuskit.config import Strict, UserError, data_dir, load_yaml, suggest
 from corpuskit.filters import cut_kernels, line_kinds
+from corpuskit.schema import CUT
 from corpuskit.text.buffers import string_column, utf8_view
 from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import DIGIT, NEWLINE, PUNCTUATION, SPACE, SYMBOL, class_table
@@ -34,16 +35,7 @@ SIGNALS = (
     "cut_char_fraction",  # characters cut, over characters, both without white space
 )
 
-PIECE = pa.schema(
-    [
-        ("row", pa.int64()),  # of the column that was given
-        ("line", pa.int64()),  # counted from 0, blank lines too
-        ("start", pa.int64()),  # characters start to end of the given text, with the line ends that go along
-        ("end", pa.int64()),
-        ("rule", pa.string()),
-        ("text", pa.string()),  # what stood there
-    ]
-)
+PIECE = pa.schema([("row", pa.int64()), *list(CUT)[1:]])  # `row` of the column that was given, for the document's id
 
 _TAIL_CHARS = 80  # how much of a line's end the patterns of end_of_line look at
 _PATTERN_CHARS = 160  # a longer line is not matched by a pattern

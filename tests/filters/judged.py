@@ -12,16 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import yaml
 
-from corpuskit.config import load_pipeline, load_rules
-from corpuskit.filters import cut
+from corpuskit.config import FAMILIES, Measuring, load_pipeline, load_rules
+from corpuskit.filters.clean import measure_texts, signal_names
 from corpuskit.filters.rules import failing
-from corpuskit.filters.signals import SIGNALS, measure
-from corpuskit.text.normalize import normalize_column
-from corpuskit.text.shadow import shadow_column
 
 LABELS = ("good", "hard_negative", "low", "harmful")
-NAMES = (*SIGNALS, *cut.SIGNALS, "language_probability")
-CORRECTED = ("ja", "en")  # languages with line-wise corrections
+NAMES = signal_names(Measuring(normalize="none", lines="ja", language_id="ja"))  # all there are
 
 
 class Labelled(NamedTuple):
@@ -49,18 +45,16 @@ def labelled(lang: str) -> tuple[Labelled, ...]:
 def signals_of_texts(
     texts: Sequence[str], lang: str, language: Sequence[float] | None = None
 ) -> npt.NDArray[np.float32]:
-    """The signals of texts as `clean` stores them, one column a name of NAMES.
+    """The signals of texts as `clean` stores them, one column a name of NAMES; 0 for what is not measured on `lang`.
 
     The probability of the language is given, 1 where it is not.
     """
-    column = normalize_column(pa.array(texts, pa.string()), load_pipeline(lang).normalize)
-    if lang in CORRECTED:
-        corrected = cut.cut_column(column, lang)
-        shadow, cuts = corrected.shadow, corrected.signals
-    else:
-        shadow, cuts = shadow_column(column), np.zeros((len(texts), len(cut.SIGNALS)))
-    probability = np.ones(len(texts)) if language is None else np.array(language)
-    return np.column_stack([measure(shadow), cuts, probability]).astype(np.float32)
+    measuring = load_pipeline(lang).measuring().model_copy(update={"language_id": None, "signals": FAMILIES})
+    measured = measure_texts(pa.array(texts, pa.string()), measuring).signals
+    signals = np.zeros((len(texts), len(NAMES)), np.float32)
+    signals[:, [NAMES.index(name) for name in signal_names(measuring)]] = measured
+    signals[:, -1] = 1 if language is None else language
+    return signals
 
 
 def judged(text: str, lang: str, preset: str | None = None, language: float = 1.0) -> dict[str, float]:

@@ -9,13 +9,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from corpuskit.config import Rule
+from corpuskit.config import Measuring, Rule
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.filters import clean as clean_module
 from corpuskit.filters.clean import STAGE, signal_names
 from corpuskit.filters.signals import SIGNALS
-from corpuskit.schema import DOCUMENT, MEASURED, QUARANTINED, REMOVED, document_id
+from corpuskit.schema import CUT, DOCUMENT, MEASURED, QUARANTINED, REMOVED, document_id
 from corpuskit.sources.streams import as_input
 
 RULES = [
@@ -25,15 +25,20 @@ RULES = [
 
 
 def run_clean(
-    tmp_path: Path, lines: list[Any], *, normalize: str = "ja-safe", rules: list[Rule] | None = RULES, name: str = "out"
+    tmp_path: Path,
+    lines: list[Any],
+    *,
+    normalize: Any = "ja-safe",
+    cut: str | None = None,
+    rules: list[Rule] | None = RULES,
+    name: str = "out",
 ) -> tuple[dict[str, Any], Path]:
     """Clean one jsonl file; strings of `lines` are written as they are, other values as JSON."""
     source = tmp_path / "in.jsonl"
     source.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
     shard = Shard("s", (as_input(str(source)),), {"reader": "jsonl", "source": "web", "lang": "ja"})
     params = {
-        "normalize": normalize,
-        "language": None,
+        **Measuring(normalize=normalize, lines=cut).model_dump(mode="json"),
         "rules": None if rules is None else [r.model_dump() for r in rules],
     }
     out = tmp_path / name
@@ -133,6 +138,27 @@ def test_sizes_are_counted_before_and_after(tmp_path: Path) -> None:
     assert (counts["chars_kept"], counts["bytes_kept"]) == (5 + 6, 15 + 18)
 
 
+def test_lines_that_are_no_text_are_cut_before_anything_is_measured_and_kept_beside(tmp_path: Path) -> None:
+    page = "ﾛｸﾞｲﾝ\n雨はまだ降っている。\n続きを読む\n駅前の喫茶店で手帳を読んだ。"
+    lines = [{"text": "雨。"}, {"text": page}, {"text": "いいね３件"}]
+    counts, out = run_clean(tmp_path, lines, cut="ja", rules=[RULES[0]])
+    texts = [r["text"] for r in rows(out, "kept") + rows(out, "removed")]
+    assert texts == ["雨はまだ降っている。\n駅前の喫茶店で手帳を読んだ。", "雨。", ""]
+    first, second, third = rows(out, "signals")
+    assert (first["cut_line_fraction"], first["cut_char_fraction"]) == (0, 0)
+    assert (second["cut_line_fraction"], second["num_lines"], second["num_chars"]) == (0.5, 2, 24)
+    assert second["cut_char_fraction"] == pytest.approx(9 / 33)
+    assert (third["cut_char_fraction"], third["characters"], third["rule"]) == (1, 0, "too_short")
+    ids = [document_id("web", "in.jsonl", n) for n in range(3)]
+    assert [(c["id"], c["rule"], c["text"]) for c in rows(out, "cut")] == [
+        (ids[1], "account", "ログイン\n"),
+        (ids[1], "read_more", "続きを読む\n"),
+        (ids[2], "counter", "いいね3件"),
+    ]
+    assert pq.read_schema(out / "cut" / "s.parquet").equals(CUT)
+    assert (counts["chars_in"], counts["chars_kept"]) == (2 + len(page) + 5, 25)
+
+
 def test_without_bad_records_there_is_no_quarantine_and_without_records_there_are_empty_files(tmp_path: Path) -> None:
     counts, out = run_clean(tmp_path, [])
     assert (counts["in"], counts["kept"], counts["quarantined"]) == (0, 0, 0)
@@ -181,10 +207,11 @@ def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
     rule = Rule(name="wrong_language", signal="language_probability", min=0.5, source="test")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    params = {"normalize": "ja-safe", "language": "ja", "rules": [rule.model_dump()]}
+    measuring = Measuring(normalize="ja-safe", language_id="ja")
+    params = {**measuring.model_dump(mode="json"), "rules": [rule.model_dump()]}
     counts = clean_module.clean(shard, scratch, params)
     assert (counts["kept"], counts["dropped"]) == (1, {"wrong_language": 1})
     [removed] = pq.read_table(scratch / "removed.parquet").to_pylist()
     assert (removed["text"], removed["rule"]) == ("the weather is", "wrong_language")
     assert removed["value"] < 0.5
-    assert pq.read_schema(scratch / "signals.parquet").names == [*MEASURED.names, *signal_names("ja"), "rule"]
+    assert pq.read_schema(scratch / "signals.parquet").names == [*MEASURED.names, *signal_names(measuring), "rule"]
