@@ -24,7 +24,7 @@ from corpuskit.text.normalize import normalize_column
 # reason -> the rules that are right to fail such a document
 RIGHT_RULES = {
     "ja": {
-        "navigation": ("too_short", "short_lines", "few_hiragana", "mostly_digits"),
+        "navigation": ("too_much_cut", "too_short", "short_lines", "few_hiragana", "mostly_digits"),
         "repetition": (
             "duplicate_lines",
             "duplicate_sentences",
@@ -53,7 +53,7 @@ RIGHT_RULES = {
         "discrimination": (),
     },
     "en": {
-        "navigation": ("too_few_words", "few_stop_words", "unpunctuated_lines"),
+        "navigation": ("too_much_cut", "too_few_words", "few_stop_words", "unpunctuated_lines"),
         "repetition": ("duplicate_lines", "duplicate_sentences"),
         "keywords": ("few_stop_words", "unpunctuated_lines"),
         "machine": (
@@ -133,6 +133,7 @@ REASON_FLOORS: dict[str, dict[str, float]] = {
 # it is right for, the share it fails. None: no such document.
 RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "ja": {
+        "too_much_cut": (1, 0.8182),
         "too_short": (1, 0.8667),
         "garbled": (1, 0.8),
         "not_japanese": (1, 0.7),
@@ -152,6 +153,7 @@ RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
         "repeated_passages": (1, 0.4545),
     },
     "en": {
+        "too_much_cut": (1, 0.6667),
         "too_few_words": (1, 0.75),
         "too_many_words": (None, None),
         "garbled": (1, 1),

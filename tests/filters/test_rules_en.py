@@ -79,7 +79,13 @@ class Pair(NamedTuple):
     also: tuple[str, ...] = ()  # what the text outside cannot but fail as well
 
 
+def with_boilerplate(likes: str) -> str:
+    """27 lines of 31 characters, and 88 and a counter that are no text."""
+    return "\n".join([*["Read more"] * 5, *(line(at) for at in range(27)), *["Read more"] * 6, likes])
+
+
 PAIRS = {
+    "too_much_cut": Pair(with_boilerplate("1 like"), 93 / 930, with_boilerplate("3 likes"), 94 / 931),
     "too_few_words": Pair(prose(50), 50, prose(49), 49),
     "too_many_words": Pair(MANY + ".", 100_000, MANY + " more.", 100_001),
     "garbled": Pair(GARBLED[:-1], 10 / 1000, GARBLED, 11 / 1001),

@@ -133,7 +133,14 @@ class Pair(NamedTuple):
     value_outside: float
 
 
+def with_boilerplate(cut: int) -> str:
+    """400 characters of prose around lines of so many that are no text."""
+    lines = ["続きを読む"] * (cut // 5 - 1) + ["いいね!" + "123456"[: 1 + cut % 5]]
+    return "\n".join([prose(200), *lines, prose(400)[200:]])
+
+
 PAIRS = {
+    "too_much_cut": Pair(with_boilerplate(100), 100 / 500, with_boilerplate(101), 101 / 501),
     "too_short": Pair(prose(200), 200, prose(199), 199),
     "garbled": Pair(prose(990) + MOJIBAKE[:10], 10 / 1000, prose(990) + MOJIBAKE, 11 / 1001),
     "not_japanese": Pair(letters(100) + english(900), 100 / 1000, letters(99) + english(901), 99 / 1000),
