@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 CHUNK = 1 << 16  # compressed bytes read at a time
-STEP = 1 << 20  # decompressed bytes a step gives at most
+STEP = 1 << 18  # decompressed bytes a step gives at most; what a damaged bzip2 or xz stream may lose before the damage
+_NEAR = 4096  # decompressed bytes a step gives near damage
 MAX_WINDOW = 128 << 20  # zstd -22 --ultra uses 128 MiB, xz -9 64 MiB; more is refused, not allocated
 FREE_BYTES = 64 << 20  # a stream may expand to this whatever its ratio,
 MAX_RATIO = 1000  # beyond it to this many times its compressed size (text: 3 to 10; the most gzip can do: 1,032)
@@ -144,8 +146,15 @@ def decompressor(path: str) -> Callable[[], Decompressor] | None:
     return _OF_SUFFIX.get(path.rsplit(".", 1)[-1].lower())
 
 
-def expand_members(data: Iterator[bytes], factory: Callable[[], Decompressor]) -> Iterator[bytes]:
+def expand_members(
+    data: Iterator[bytes], factory: Callable[[], Decompressor], again: Callable[[], Iterator[bytes]] | None = None
+) -> Iterator[bytes]:
     """The plain bytes of a file of one or more members (gzip members, bzip2 or xz streams, zstd frames).
+
+    Args:
+        data: the file's bytes.
+        factory: see decompressor.
+        again: the same bytes once more, to get at what a damaged gzip stream holds right before the damage.
 
     Raises:
         CutStream: after everything readable has been given.
@@ -168,6 +177,8 @@ def expand_members(data: Iterator[bytes], factory: Callable[[], Decompressor]) -
             try:
                 plain = active.decompress(chunk, STEP)
             except _damage() as problem:
+                if factory is _gzip and again is not None:
+                    yield from _before_damage(again(), given)
                 raise CutStream(f"damaged stream: {problem}") from problem
             chunk = b""
             if plain:
@@ -184,6 +195,48 @@ def expand_members(data: Iterator[bytes], factory: Callable[[], Decompressor]) -
         raise CutStream("the compressed stream ends early")
     if not members:
         raise CutStream("the file holds no compressed stream")
+
+
+def _before_damage(data: Iterator[bytes], given: int) -> Iterator[bytes]:
+    """The last bytes before the damage in a gzip file of which isal has given so many bytes.
+
+    isal gives nothing of a step that meets damage. zlib gives all before it when it is asked for single bytes there.
+    """
+    active = None
+    seen = 0
+    for chunk in data:
+        while True:
+            if active is None:
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    break
+                active = zlib.decompressobj(31)
+            size = min(STEP, given - seen) if seen < given else _NEAR
+            before = active.copy() if seen >= given else None
+            try:
+                plain = active.decompress(chunk, size)
+            except zlib.error:
+                yield from _byte_by_byte(before, chunk) if before else ()
+                return
+            seen += len(plain)
+            if seen > given + STEP:
+                return  # zlib takes for good what isal does not: no more than one step of it
+            if before and plain:
+                yield plain
+            chunk = active.unconsumed_tail
+            if active.eof:
+                chunk, active = active.unused_data, None
+            elif not chunk and not plain:
+                break
+
+
+def _byte_by_byte(stream: Any, data: bytes) -> Iterator[bytes]:
+    try:
+        while plain := stream.decompress(data, 1):
+            yield plain
+            data = stream.unconsumed_tail
+    except zlib.error:
+        return
 
 
 def _damage() -> tuple[type[Exception], ...]:

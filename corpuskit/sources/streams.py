@@ -10,6 +10,7 @@ import contextlib
 import glob
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -101,8 +102,10 @@ def read_chunks(path: str, start: int | None = None, stop: int | None = None) ->
         CutStream: after everything readable has been given.
     """
     factory = decompressor(path)
-    chunks = _raw_chunks(path, start or 0, stop)
-    return chunks if factory is None else expand_members(chunks, factory)
+    if factory is None:
+        return _raw_chunks(path, start or 0, stop)
+    again = partial(_raw_chunks, path, start or 0, stop)
+    return expand_members(again(), factory, again)
 
 
 def _raw_chunks(path: str, start: int, stop: int | None) -> Iterator[bytes]:

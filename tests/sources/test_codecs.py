@@ -6,6 +6,7 @@ import bz2
 import gzip
 import lzma
 import random
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -134,3 +135,39 @@ def test_lines_are_the_lines_whatever_the_chunks_are(
                 assert offset == 0 or content[offset - 1 : offset] == b"\n"
         except CutStream:
             assert cut
+
+
+# --- damage ---------------------------------------------------------------------------------------------------------
+
+
+def byte_by_byte(packed: bytes) -> bytes:
+    """All that zlib gets out of a file of gzip members before it meets damage."""
+    out = bytearray()
+    member = zlib.decompressobj(31)
+    try:
+        while packed:
+            while plain := member.decompress(packed, 1):
+                out += plain
+                packed = member.unconsumed_tail
+            packed, member = member.unused_data, zlib.decompressobj(31)
+    except zlib.error:
+        pass
+    return bytes(out)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("members", [1, 3])
+def test_a_damaged_gzip_file_gives_every_byte_before_the_damage(tmp_path: Path, seed: int, members: int) -> None:
+    chance = random.Random(seed)
+    text = "".join(f"{chance.random()}行目の文です。\n" for _ in range(6000)).encode()
+    size = len(text) // members + 1
+    packed = bytearray(b"".join(gzip.compress(text[at : at + size], mtime=0) for at in range(0, len(text), size)))
+    at = chance.randrange(len(packed) // 2, len(packed) - 8)
+    packed[at : at + 40] = b"\xff" * 40  # breaks off soon: most flips of single bits decode, and fail the checksum
+    (tmp_path / "a.gz").write_bytes(packed)
+    out = bytearray()
+    with pytest.raises(CutStream, match="damaged stream"):
+        for chunk in read_chunks(str(tmp_path / "a.gz")):
+            out += chunk
+    expected = byte_by_byte(bytes(packed))
+    assert bytes(out) == expected and len(expected) > len(text) // 3
