@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from corpuskit.config import Rule, RuleSet, UserError, load_rules, presets
+from corpuskit.config import Rule, RuleSet, UserError, load_pipeline, load_rules, presets
+from corpuskit.filters.clean import signal_names
+from corpuskit.filters.rules import check_signals
 
 HEAD = "name: mine\nlang: ja\ndescription: 試し\n"
 
@@ -138,3 +140,12 @@ def test_every_preset_loads_by_its_name(lang: str) -> None:
         rules = load_rules(lang, name)
         assert (rules.name, rules.lang) == (name, lang)
         assert all(len(rule.source) > 10 for rule in rules.rules)
+        check_signals(rules, signal_names(load_pipeline(lang).measuring()))
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+def test_a_preset_after_another_pipeline_says_where_it_deviates(lang: str) -> None:
+    others = [name for name in presets(lang) if not name.startswith("corpuskit")]
+    assert len(others) == 4
+    for name in others:
+        assert "Deviations from the original: " in load_rules(lang, name).description
