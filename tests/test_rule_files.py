@@ -148,4 +148,4 @@ def test_a_preset_after_another_pipeline_says_where_it_deviates(lang: str) -> No
     others = [name for name in presets(lang) if not name.startswith("corpuskit")]
     assert len(others) == 4
     for name in others:
-        assert "Deviations from the original: " in load_rules(lang, name).description
+        assert "Deviations from the original" in load_rules(lang, name).description
