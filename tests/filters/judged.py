@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -68,11 +68,3 @@ def judged(text: str, lang: str, preset: str | None = None, language: float = 1.
 def signal(text: str, lang: str, name: str, language: float = 1.0) -> float:
     """One signal of one text."""
     return float(signals_of_texts([text], lang, [language])[0, NAMES.index(name)])
-
-
-def verdict_of_signals(rules: Sequence[Any], given: Mapping[str, float]) -> list[str]:
-    """The rules a document fails whose signals are 0 but for the given ones."""
-    signals = np.zeros((1, len(NAMES)), np.float32)
-    for name, value in given.items():
-        signals[0, NAMES.index(name)] = value
-    return [rule.name for rule, fail in zip(rules, failing(signals, NAMES, rules)[0], strict=True) if fail]

@@ -1,6 +1,6 @@
 """The rules of corpuskit-code on texts just inside and just outside of their bounds, and how verdicts are made.
 
-The rules for languages are tested in test_rules_ja.py and test_rules_en.py.
+The rules for languages are tested in test_rules_ja.py, test_rules_en.py and test_presets.py.
 """
 
 from __future__ import annotations
