@@ -102,7 +102,7 @@ REASON_FLOORS: dict[str, dict[str, float]] = {
         "repetition": 0.7273,
         "keywords": 1,
         "machine": 1,
-        "mojibake": 0.8,
+        "mojibake": 1,
         "symbols": 1,
         "teasers": 1,
         "other_language": 1,
@@ -135,7 +135,7 @@ RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "ja": {
         "too_much_cut": (1, 0.8182),
         "too_short": (1, 0.8667),
-        "garbled": (1, 0.8),
+        "garbled": (1, 1),
         "not_japanese": (1, 0.7),
         "few_hiragana": (0.9583, 0.6552),
         "mostly_katakana": (1, 0.25),
