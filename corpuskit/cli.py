@@ -70,6 +70,10 @@ MirrorOption = Annotated[
 SourceOption = Annotated[list[str], typer.Option("--source", help="Only this source; may be given more than once.")]
 ShardsOption = Annotated[str | None, typer.Option("--shards", help="Only these numbered files, such as 0-15, or all.")]
 
+AgainstOption = Annotated[
+    Path | None, typer.Option("--against", help="Earlier corpus or workspace: it stays, and what is in it goes.")
+]
+
 WORKSPACE = Path("workspace")
 WORKERS = os.cpu_count() or 1
 
@@ -101,6 +105,7 @@ def corpus(
     shards: ShardsOption = None,
     rules: RulesOption = None,
     lid_model: LidOption = None,
+    against: AgainstOption = None,
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
@@ -112,7 +117,7 @@ def corpus(
     from corpuskit.build.sources import describe, part_notes, plan_corpus
     from corpuskit.build.workspace import open_space
 
-    plan = plan_corpus(lang, profile, mirror, source, shards, lid_model, rules)
+    plan = plan_corpus(lang, profile, mirror, source, shards, lid_model, rules, against)
     if dry_run:
         _show(describe(plan), as_json)
         return
@@ -256,9 +261,7 @@ def dedup(
     scope: Annotated[
         Literal["all", "source"] | None, typer.Option("--scope", help="Across all sources, or within each alone.")
     ] = None,
-    against: Annotated[
-        Path | None, typer.Option("--against", help="Earlier corpus: it stays, and what is in it goes.")
-    ] = None,
+    against: AgainstOption = None,
     memory_gb: Annotated[float | None, typer.Option("--memory-gb", help="RAM of one worker while clustering.")] = None,
     paragraphs: Annotated[
         int | None,

@@ -92,6 +92,7 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         root=root,
         params=pipeline.dedup,
         runner=runner,
+        against=request.against,
     )
     cut: dict[str, list[Receipt]] = {}
     last_in, last = deduplicated_in, deduplicated

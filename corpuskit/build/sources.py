@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from corpuskit import config
+from corpuskit.build.stages import earlier_corpus
 from corpuskit.build.workspace import Workspace
 from corpuskit.config import Pipeline, Profile, RuleSet, Source, UserError, suggest
 from corpuskit.engine.plan import Input, Shard
@@ -27,6 +28,7 @@ class CorpusRequest:
     sources: Sequence[Source]
     mirror: str | None
     lid_model: str | None = None
+    against: Sequence[Shard] = ()  # the documents of an earlier corpus
 
 
 def resolve_sources(pipeline: Pipeline, profile: Profile, only: Sequence[str], shards: str | None) -> list[Source]:
@@ -64,23 +66,27 @@ def plan_corpus(
     shards: str | None,
     lid_model: str | None,
     preset: str | None = None,
+    against: Path | None = None,
 ) -> list[CorpusRequest]:
     """The languages a `corpus` command builds: the one asked for, then those its profile brings along.
 
     Raises:
-        UserError: unknown language, profile, source, shards or rules.
+        UserError: unknown language, profile, source, shards or rules, or no earlier corpus where one was named.
     """
     pipeline = config.load_pipeline(lang)
     chosen = pipeline.profile(profile)
     sources = resolve_sources(pipeline, chosen, only, shards)
     rules = config.load_rules(lang, preset or pipeline.rules)
-    requests = [CorpusRequest(pipeline, profile, chosen, rules, sources, mirror, lid_model)]
+    old = earlier_corpus(against, lang) if against else []
+    requests = [CorpusRequest(pipeline, profile, chosen, rules, sources, mirror, lid_model, old)]
     for other in chosen.also:
         along = config.load_pipeline(other)
         along_profile = along.profile(profile)
         along_sources = resolve_sources(along, along_profile, (), "all" if shards == "all" else None)
         along_rules = config.load_rules(other, along.rules)
-        requests.append(CorpusRequest(along, profile, along_profile, along_rules, along_sources, mirror, lid_model))
+        old = earlier_corpus(against, other) if against and (against / "dedup" / other).is_dir() else []
+        request = CorpusRequest(along, profile, along_profile, along_rules, along_sources, mirror, lid_model, old)
+        requests.append(request)
     return requests
 
 

@@ -148,16 +148,17 @@ def _check_ids(signatures: Signatures, part: int, parts: int) -> None:
     if len(rows) == 0:
         return
     suspects = np.sort(np.concatenate(positions)[rows])
-    seen: set[str] = set()
-    for start, batch in signatures.read(["id"]):
+    seen: set[tuple[str, bool]] = set()  # a record may be in the earlier corpus as well
+    for start, batch in signatures.read(["id", "frozen"]):
         first, last = np.searchsorted(suspects, [start, start + batch.num_rows])
-        for id_ in batch.column(0).take(pa.array(suspects[first:last] - start)).to_pylist():
-            if id_ in seen:
+        both = batch.take(pa.array(suspects[first:last] - start))
+        for id_, frozen in zip(*(column.to_pylist() for column in both.columns), strict=True):
+            if (id_, frozen) in seen:
                 raise UserError(
                     f"dedup: the id {id_!r} occurs more than once in the documents; ids must be unique, "
                     f"look whether a file is given twice"
                 )
-            seen.add(id_)
+            seen.add((id_, frozen))
 
 
 def removed_mask(gone: Iterable[Input], documents: int) -> npt.NDArray[np.bool_]:

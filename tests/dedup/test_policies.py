@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,8 @@ from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner
 from corpuskit.engine.tables import TableWriter
 from corpuskit.schema import DOCUMENT
+
+Cli = Callable[..., "subprocess.CompletedProcess[str]"]
 
 CAT = (
     "吾輩は猫である名前はまだ無いどこで生れたかとんと見当がつかぬ"
@@ -261,6 +266,13 @@ def test_a_new_dump_against_the_old(tmp_path: Path) -> None:
         new.run(against=both)
 
 
+def test_a_record_that_is_in_the_earlier_corpus_already(tmp_path: Path) -> None:
+    old = Case(tmp_path / "old").file("old", document("a", CAT), document("b", "変わった文書"))
+    new = Case(tmp_path).file("new", document("a", CAT), document("b", SNOW))
+    assert new.run(against=old.shards) == {"a": EXACT}
+    assert new.kept() == ["b"]  # the same record with another text is another document
+
+
 def test_old_documents_are_never_removed(tmp_path: Path) -> None:
     case = Case(tmp_path).file("new", document("n", CAT))
     old = Case(tmp_path / "old").file("old", document("a", CAT_6), document("b", CAT_6), document("c", CAT_6 + "。"))
@@ -314,6 +326,35 @@ def test_the_plan_says_what_is_found_and_what_it_costs() -> None:
         assert entry["measured"] == pytest.approx(entry["predicted"], abs=0.08)
     assert plan["expected"]["ram_gb_per_worker"] < 5 and plan["expected"]["disk_gb"] > 1_000_000 * 450 * 8 / 1e9
     assert plan["expected"]["cpu_hours"] > describe(Dedup(), 1_000_000, 5_000_000_000)["expected"]["cpu_hours"]
+
+
+def test_the_command(cli: Cli, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    first.write_text("".join(json.dumps({"text": t, "url": f"https://example.jp/{t[:3]}"}) + "\n" for t in (CAT, SNOW)))
+    second.write_text("".join(json.dumps({"text": t}) + "\n" for t in (CAT_6, "新しい文書", "新しい文書")))
+    local = ("--executor", "local")
+    done = cli("dedup", "--input", first, "--out", tmp_path / "one", *local, "--exact", "url,text", "--memory-gb", 1)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(
+        "dedup: preset sharp, 36 bands x 8 rows, threshold 0.8; P(joined) at Jaccard 0.5: 0.000"
+    )
+    assert "GB of RAM a worker" in done.stdout.splitlines()[0]
+    both = ("dedup", "--input", second, "--out", tmp_path / "two", *local, "--against", tmp_path / "one", "--json")
+    done = cli(*both)
+    total = json.loads(done.stdout)["total"]
+    assert [total[k] for k in ("in", "kept", "dropped", "duplicates", "quarantined")] == [3, 1, 0, 2, 0]
+    plan = json.loads(cli(*both, "--preset", "llm-jp", "--drop-all", "--dry-run").stdout)
+    assert (plan["against_files"], plan["dedup"]["bands"], plan["dedup"]["verify"]) == (1, 20, "sample")
+    assert plan["dedup"]["joined_at_jaccard"]["0.8"] == 0.8969
+    for words, said in (
+        (("--preset", "shrap"), "no such preset 'shrap'; did you mean sharp?"),
+        (("--exact", "text,urls"), "exact.1: Input should be 'text', 'shadow' or 'url'"),
+        (("--survivor", "newest,oldest"), "one of newest and oldest"),
+        (("--against", tmp_path), "no documents in"),
+    ):
+        done = cli("dedup", "--input", first, "--out", tmp_path / "no", *words)
+        assert done.returncode == 2 and done.stderr.startswith("error: ") and said in done.stderr
+        assert not (tmp_path / "no").exists()
 
 
 # bad input

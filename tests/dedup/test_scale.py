@@ -8,6 +8,7 @@ import os
 import random
 import resource
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -266,6 +267,35 @@ def test_a_full_disk_leaves_nothing_that_looks_finished(
         assert set((tmp_path / "out").rglob("*.parquet")) <= named  # no file without a receipt
     run(tmp_path, made)
     assert everything(tmp_path) == everything(expected)
+
+
+_ON_A_SMALL_DISK = """
+mount -t tmpfs -o size=$1 tmpfs "$2" || exit 77
+"$3" dedup --input "$4" --out "$2/out" --executor local --json > /dev/null 2> "$5"
+echo "code $?" >> "$5"
+ls "$2"/out/kept "$2"/out/receipts "$2"/out/funnel.json >> "$5" 2> /dev/null
+mount -o remount,size=200m "$2"
+"$3" dedup --input "$4" --out "$2/out" --executor local --json > "$6"
+"""
+
+
+def test_a_small_disk_is_said_and_the_same_command_goes_on(
+    documents: list[dict[str, str]], command: str, tmp_path: Path
+) -> None:
+    """A real one: a tmpfs of 300 kB in a mount namespace of its own, and then of 200 MB."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no mount namespaces for this user here")
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(d) + "\n" for d in documents))
+    (tmp_path / "disk").mkdir()
+    said, result = tmp_path / "said", tmp_path / "result.json"
+    words = ["300k", tmp_path / "disk", command, tmp_path / "in.jsonl", said, result]
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", _ON_A_SMALL_DISK, "sh", *map(str, words)], check=False)
+    if done.returncode == 77:
+        pytest.skip("a tmpfs cannot be mounted here")
+    text = said.read_text()
+    assert os.strerror(errno.ENOSPC) in text and "Traceback" not in text
+    assert text.splitlines()[-1] == "code 1", text  # and nothing that looks finished
+    assert json.loads(result.read_bytes())["total"]["in"] == len(documents)
 
 
 def test_sets_of_a_document_do_not_depend_on_its_neighbours() -> None:
