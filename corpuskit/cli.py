@@ -457,6 +457,26 @@ def train(
 
 
 @app.command()
+def explain(
+    document: Annotated[str, typer.Argument(help="An id of the workspace, a text file, or - for standard input.")],
+    lang: Annotated[str | None, typer.Option("--lang", help="Language; of a text ja, unless said.")] = None,
+    rules: RulesOption = None,
+    lid_model: LidOption = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    as_json: JsonOption = False,
+) -> None:
+    """Say why a document is kept or not: its signals, the bounds, the verdict, and what was cut from its text."""
+    from corpuskit.build.explain import explain as explain_document
+    from corpuskit.report.explained import print_explained
+
+    found = explain_document(document, lang, rules, workspace, lid_model)
+    if as_json:
+        _print_json(found)
+    else:
+        print_explained(found)
+
+
+@app.command()
 def report(
     workspace: WorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,

@@ -215,6 +215,7 @@ def test_every_command_has_help(cli: Cli) -> None:
         "report",
         "tokenizer",
         "decide",
+        "explain",
     )
     for name in commands:
         assert name in top.stdout
