@@ -9,7 +9,7 @@ from pathlib import Path
 from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError
 from corpuskit.engine.plan import Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
-from corpuskit.engine.store import Receipt, as_inputs
+from corpuskit.engine.store import Receipt, as_inputs, read_receipts
 
 
 def clean(
@@ -120,6 +120,7 @@ def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
     """
     import pyarrow.parquet as pq
 
+    from corpuskit.dedup.signatures import sign_key
     from corpuskit.schema import DOCUMENT
     from corpuskit.sources.streams import as_input
 
@@ -130,8 +131,17 @@ def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
     for file in files:
         if missing := set(DOCUMENT.names) - set(pq.read_schema(file).names):
             raise UserError(f"--against {folder}: {file} has no column {min(missing)}; it holds no documents")
-    labels = {"source": "against", "priority": "0"}
-    return [Shard(file.stem, (as_input(str(file), f"against/{file.name}"),), labels) for file in files]
+    signed = {r.shard: r for r in read_receipts(kept.parent / "signatures") if r.stage == "dedup_sign"}
+    shards = []
+    for file in files:
+        inputs, labels = [as_input(str(file), f"against/{file.name}")], {"source": "against", "priority": "0"}
+        receipt = signed.get(file.stem)
+        index = as_inputs(kept.parent / "signatures", [receipt] if receipt else [], "signatures", kept.parent)
+        if receipt and all(Path(i.path).is_file() for i in index):
+            inputs += index
+            labels["index"] = sign_key(receipt.params, receipt.version)
+        shards.append(Shard(file.stem, tuple(inputs), labels))
+    return shards
 
 
 def cut_paragraphs(

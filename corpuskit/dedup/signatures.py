@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -60,6 +61,8 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
 
     Its inputs are as `dedup` takes them.
     """
+    if "index" in shard.labels:
+        return _from_index(shard, scratch)
     shape = Dedup(**{k: v for k, v in params.items() if k != "url"})
     schema = signature_schema(shape.bands)
     qualities = _qualities(shard.inputs[-1], shape.quality) if shape.quality and "signals" in shard.labels else None
@@ -100,8 +103,34 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def document_files(shard: Shard) -> tuple[Input, ...]:
-    """The inputs of a shard but for its signals: its documents file and, where there is one, the rows of it."""
-    return shard.inputs[:-1] if "signals" in shard.labels else shard.inputs
+    """The inputs of a shard but for signals or index: its documents file and, where there is one, the rows of it."""
+    return shard.inputs[:-1] if shard.labels.keys() & {"signals", "index"} else shard.inputs
+
+
+def sign_key(params: dict[str, Any], version: int) -> str:
+    """What two runs have to share for the signatures of one to serve the other; the label `index` of a shard."""
+    return orjson.dumps([version, params], option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _from_index(shard: Shard, scratch: Path) -> dict[str, Any]:
+    """The signatures of the documents an earlier run kept, from the signatures it made of all: no text is read."""
+    documents, index = shard.inputs
+    wanted = pq.read_table(documents.path, columns=["id"])["id"].combine_chunks()
+    schema = pq.read_schema(index.path).remove_metadata()
+    with TableWriter(scratch / "signatures.parquet", schema) as writer:
+        for batch in read_batches(index.path):
+            batch = batch.filter(pc.is_in(batch.column("id"), value_set=wanted))
+            if not batch.column("id").equals(wanted.slice(writer.rows, batch.num_rows)):
+                raise UserError(
+                    f"--against: {index.path} is not of the documents in {documents.path}; remove the former"
+                )
+            columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+            columns["priority"] = pa.array(np.full(batch.num_rows, int(shard.labels["priority"]), np.int32))
+            columns["frozen"] = pa.array(np.ones(batch.num_rows, np.bool_))
+            writer.write(pa.RecordBatch.from_arrays(list(columns.values()), schema=schema))
+        if writer.rows != len(wanted):
+            raise UserError(f"--against: {index.path} is not of the documents in {documents.path}; remove the former")
+        return {"in": writer.rows}
 
 
 def read_documents(files: Sequence[Input], columns: list[str]) -> Iterator[pa.RecordBatch]:

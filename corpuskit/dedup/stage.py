@@ -33,7 +33,7 @@ from corpuskit.config import Dedup
 from corpuskit.dedup import components, curve, exact, pairs
 from corpuskit.dedup.outcome import OUTCOME
 from corpuskit.dedup.remove import REMOVE
-from corpuskit.dedup.signatures import SIGN, SIGN_PARAMS, document_files
+from corpuskit.dedup.signatures import SIGN, SIGN_PARAMS, document_files, sign_key
 from corpuskit.dedup.verify import EXTRACT, VERIFY
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, Stage, map_shards
@@ -65,7 +65,9 @@ def dedup(
         root: the workspace; recorded names are relative to it.
         params: what counts as a duplicate and who stays.
         runner: how and where shards run.
-        against: the documents of an earlier corpus, likewise: they all stay and are not written again.
+        against: the documents of an earlier corpus, likewise: they all stay and are not written again. With the label
+            `index`, a `sign_key`, one more input is the signatures file they were chosen from; it is used where the
+            key is that of this run.
 
     Raises:
         UserError: an id occurs twice, or a file has no such quality signal.
@@ -112,6 +114,8 @@ class _Run:
     def signed(self, documents: Sequence[Shard]) -> list[Input]:
         """The signature files, in the order of the documents."""
         params = self.params.model_dump(include=SIGN_PARAMS) | {"url": "url" in self.params.exact}
+        key = sign_key(params, SIGN.version)
+        documents = [s if s.labels.get("index", key) == key else _without_index(s) for s in documents]
         return self._inputs(self._map(SIGN, documents, "signatures", params), "signatures", "signatures")
 
     def exact(self, by: str, signatures: list[Input], gone: list[Input], total: int) -> list[Input]:
@@ -170,6 +174,11 @@ class _Run:
                 "Jaccard below %s to the one that stays",
                 *(self.params.preset, measured, 100 * false / measured, self.params.threshold),
             )
+
+
+def _without_index(shard: Shard) -> Shard:
+    labels = {name: value for name, value in shard.labels.items() if name != "index"}
+    return replace(shard, inputs=document_files(shard), labels=labels)
 
 
 def _parts(need: int, memory: int) -> int:

@@ -343,6 +343,15 @@ def test_the_command(cli: Cli, tmp_path: Path) -> None:
     done = cli(*both)
     total = json.loads(done.stdout)["total"]
     assert [total[k] for k in ("in", "kept", "dropped", "duplicates", "quarantined")] == [3, 1, 0, 2, 0]
+    # the earlier run's signatures are its index: text is signed again only where the setting differs
+    [signed] = (tmp_path / "two/signatures/receipts").glob("against-*.json")
+    assert len(json.loads(signed.read_bytes())["inputs"]) == 1  # url was compared there
+    again = cli(*both, "--exact", "url,text")
+    assert json.loads(again.stdout)["total"]["duplicates"] == 2
+    assert len(json.loads(signed.read_bytes())["inputs"]) == 2
+    [made] = (tmp_path / "two/signatures/signatures").glob("against-*")
+    [old] = (tmp_path / "one/signatures/signatures").iterdir()
+    assert pq.read_table(made).drop_columns(["frozen"]) == pq.read_table(old).drop_columns(["frozen"])
     plan = json.loads(cli(*both, "--preset", "llm-jp", "--drop-all", "--dry-run").stdout)
     assert (plan["against_files"], plan["dedup"]["bands"], plan["dedup"]["verify"]) == (1, 20, "sample")
     assert plan["dedup"]["joined_at_jaccard"]["0.8"] == 0.8969
