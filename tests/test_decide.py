@@ -65,7 +65,9 @@ def test_a_changed_threshold_redoes_decide_and_what_follows_and_never_clean(
 
     # nothing is made of a corpus whose verdicts are others now
     left_out = cli("report", "--workspace", copy, "--json")
-    assert "the corpus of ja is unfinished and left out" in left_out.stderr
+    assert (
+        "the corpus of ja is unfinished and left out; run: corpuskit corpus --lang ja --rules FILE" in left_out.stderr
+    )
     assert sorted(json.loads(left_out.stdout)["languages"]) == ["code", "en"]
 
     # the command it names finishes the corpus, as if it had been built with these rules from the start

@@ -13,7 +13,7 @@ from typing import Literal
 
 import orjson
 
-from corpuskit.config import UserError
+from corpuskit.config import UserError, load_pipeline, presets
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, workspace_lock
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts, sweep_strays, write_json
@@ -59,7 +59,8 @@ class Workspace:
             return languages
         unfinished = [lang for lang in languages if not self._finished(lang)]
         for lang in unfinished:
-            log.warning("the corpus of %s is unfinished and left out; run: corpuskit corpus --lang %s", lang, lang)
+            again = f"corpuskit corpus --lang {lang}{self._rules_option(lang)}"
+            log.warning("the corpus of %s is unfinished and left out; run: %s", lang, again)
         return [lang for lang in languages if lang not in unfinished]
 
     def _finished(self, lang: str) -> bool:
@@ -84,6 +85,14 @@ class Workspace:
             and all(follows(after[shard], before[shard], "kept") for before, after in itertools.pairwise(chain))
             for shard in cleaned
         )
+
+    def _rules_option(self, lang: str) -> str:
+        """What a command says to keep the verdicts there are; nothing where they are by the language's own rules."""
+        decided = read_receipts(self.root / "decide" / lang)
+        name = decided[0].params["preset"] if decided else load_pipeline(lang).rules
+        if name == load_pipeline(lang).rules:
+            return ""
+        return f" --rules {name}" if name in presets(lang) else f" --rules FILE (the one named {name})"
 
     def corpus_shards(self, lang: str) -> list[Shard]:
         """The finished corpus of a language as shards, each with its one documents file."""
