@@ -40,7 +40,7 @@ CHARACTERS = (
     "symbol_per_char",
     "emoji_per_char",  # shown as emoji by default, or by U+FE0F behind it
     "whitespace_per_char_with_spaces",
-    "control_per_char",
+    "control_per_char",  # of the text as it was given: the shadow has none, and ja-safe takes them out
     "replacement_per_char",  # U+FFFD
     "mojibake_per_char",  # U+FFFD and the characters and pairs of rules/mojibake.txt
     "kana_in_first_50_chars",
@@ -52,7 +52,7 @@ CHARACTERS = (
 
 FIRST_CHARS = 50  # HojiChar AcceptJapanese(lookup_size=50)
 LONGEST_PERIOD = 8
-_EMOJI, _CONTROL, _MOJIBAKE, _PAIR = 1, 2, 4, 8  # _PAIR: the first of a mojibake pair
+_EMOJI, _MOJIBAKE, _PAIR = 1, 2, 4  # _PAIR: the first of a mojibake pair
 _REPLACEMENT = 0xFFFD
 _VARIATION_16 = 0xFE0F
 
@@ -62,6 +62,8 @@ def measure_characters(text: Chars) -> npt.NDArray[np.float64]:
     flags, pairs = _marks()
     out = np.zeros((len(text.offsets) - 1, len(CHARACTERS)), np.float64)
     _characters(text.chars, text.char_offsets, text.codes, text.offsets, trait_table(), flags, pairs, out)
+    out[:, CHARACTERS.index("control_per_char")] = text.controls / np.maximum(np.diff(text.char_offsets), 1)
+    out[np.diff(text.char_offsets) == 0] = 0
     out[:, -1] = _compression_ratio(text)
     return out
 
@@ -87,7 +89,6 @@ def _marks() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
     for char in regex.findall(r"\p{Emoji_Presentation}", points):
         flags[ord(char)] |= _EMOJI
     flags[_VARIATION_16] |= _EMOJI
-    flags[[c for c in (*range(0x20), *range(0x7F, 0xA0)) if c not in (0x09, 0x0A)]] |= _CONTROL
     flags[_REPLACEMENT] |= _MOJIBAKE
     pairs = []
     for entry in word_list("mojibake.txt"):
@@ -135,7 +136,7 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
             previous = code
 
         by_class[:] = 0
-        emoji = control = mojibake = 0
+        emoji = mojibake = 0
         has_pairs = False
         surprise = 0.0
         for k in range(num_distinct):
@@ -145,7 +146,6 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
             flag = flags[code]
             if flag:
                 emoji += count * ((flag & _EMOJI) != 0)
-                control += count * ((flag & _CONTROL) != 0)
                 mojibake += count * ((flag & _MOJIBAKE) != 0)
                 has_pairs |= (flag & _PAIR) != 0
             surprise += count * np.log2(count)
@@ -186,7 +186,6 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
         result[12] = by_class[SYMBOL] / n
         result[13] = emoji / n
         result[14] = (with_spaces - n) / with_spaces
-        result[15] = control / n
         result[16] = replacement / n
         result[17] = mojibake / n
         result[18] = kana

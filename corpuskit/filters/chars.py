@@ -32,6 +32,7 @@ class Chars(NamedTuple):
         codes, offsets: the shadow; row i is codes[offsets[i]:offsets[i + 1]].
         traits: one for each code.
         chars, char_offsets: the codes that are no white space, laid out the same way.
+        controls: how many control characters each text had.
     """
 
     codes: CodePoints
@@ -39,11 +40,13 @@ class Chars(NamedTuple):
     traits: npt.NDArray[np.uint8]
     chars: CodePoints
     char_offsets: Positions
+    controls: Positions
 
 
 def read_chars(shadow: Shadow) -> Chars:
     """The characters of a batch of shadows."""
-    return Chars(shadow.codes, shadow.offsets, *_read(shadow.codes, shadow.offsets, trait_table()))
+    traits, chars, char_offsets = _read(shadow.codes, shadow.offsets, trait_table())
+    return Chars(shadow.codes, shadow.offsets, traits, chars, char_offsets, shadow.controls)
 
 
 @functools.cache

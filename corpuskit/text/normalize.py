@@ -20,6 +20,7 @@ import unicodedata
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numba import njit
 
 from corpuskit.text.buffers import string_column, utf8_view
@@ -47,15 +48,16 @@ def normalize_column(texts: pa.Array, profile: str) -> pa.Array:
     if profile != "ja-safe":
         raise ValueError(f"unknown normalisation profile {profile!r}")
     data, offsets = utf8_view(texts)
-    out, out_offsets, composing = _ja_safe(data, offsets, *ja_safe_table())
+    out, out_offsets, composing = ja_safe(data, offsets, *ja_safe_table())
     column = string_column(out, out_offsets)
     if not composing.any():
         return column
     # a few documents hold combining characters; only those need the full algorithm
-    rows = column.to_pylist()
+    composed = []
     for row in np.flatnonzero(composing):
-        rows[row] = unicodedata.normalize("NFC", rows[row])
-    return pa.array(rows, pa.string())
+        text = out[out_offsets[row] : out_offsets[row + 1]].tobytes().decode("utf-8", "surrogatepass")
+        composed.append(unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass"))
+    return pc.replace_with_mask(column, pa.array(composing), pa.array(composed, pa.binary()).view(pa.string()))
 
 
 def normalize_text(text: str, profile: str = "ja-safe") -> str:
@@ -105,7 +107,7 @@ def encode_utf8(code, out, o):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _joins_emoji(code):  # type: ignore[no-untyped-def]
+def joins_emoji(code):  # type: ignore[no-untyped-def]
     """Whether a ZWJ after this code point belongs to an emoji sequence (symbols, pictographs, U+FE0F)."""
     if code == 0x2ADC:  # the one symbol NFC takes apart: what stands before the ZWJ then is a combining character
         return False
@@ -113,7 +115,7 @@ def _joins_emoji(code):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
+def ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     size = int(offsets[rows] - offsets[0])
     out = np.empty(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
@@ -149,7 +151,7 @@ def _ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore
                 else:
                     code = np.int64(target[code])
             elif what == JOINER:
-                if not _joins_emoji(last):
+                if not joins_emoji(last):
                     continue
             elif what == COMPOSING:
                 composing[row] = True

