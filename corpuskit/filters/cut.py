@@ -134,7 +134,8 @@ def cut_column(texts: pa.Array, lines: str) -> Cut:
         pa.array(known.names, pa.string()).take(pa.array(where[:, 1])),
         string_column(cut, cut_offsets),
     ]
-    corrected = Shadow(*cut_kernels.take_out_of_shadow(codes, offsets, shadow.origin, spans, chars))
+    rest, ends, origin = cut_kernels.take_out_of_shadow(codes, offsets, shadow.origin, spans, chars)
+    corrected = Shadow(rest, ends, origin, shadow.controls)
     pieces = pa.RecordBatch.from_arrays(columns, schema=PIECE)
     return Cut(string_column(kept, kept_offsets), corrected, signals, pieces)
 

@@ -88,7 +88,7 @@ def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | 
         if (
             what == DROP
             or (what == JOINER and not joins_emoji(last))
-            or (what == CARRIAGE_RETURN and text[index + 1 : index + 2] == "\n")
+            or (char == "\n" and text[index - 1 : index] == "\r")
         ):
             continue
         if what == VOICING:
@@ -139,9 +139,11 @@ def _shadow(data, offsets, first, rest, target, voiced, semivoiced):  # type: ig
     o = 0
     for row in range(rows):
         i, end, index = offsets[row], offsets[row + 1], -1
+        skipped = 0  # the \n behind \r
         last = np.int64(0)  # what ja-safe wrote last
         while i < end:
-            index += 1
+            index += 1 + skipped
+            skipped = 0
             byte = data[i]
             if byte < 0x80 and byte >= 0x20 and byte != 0x7F:
                 codes[o] = byte
@@ -167,7 +169,7 @@ def _shadow(data, offsets, first, rest, target, voiced, semivoiced):  # type: ig
                     continue
                 if what == CARRIAGE_RETURN:
                     if i < end and data[i] == 0x0A:
-                        continue
+                        i, skipped = i + 1, 1
                     folded = np.uint32(0x0A)
                 elif what == JOINER:
                     if not joins_emoji(np.int64(target[last])):
