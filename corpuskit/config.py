@@ -347,23 +347,24 @@ class Paragraphs(Strict):
     memory: int = Field(default=1 << 30, ge=1 << 20)  # bytes one range of lines may take; decides nothing else
 
 
-Family = Literal["characters", "lines", "repetition", "words", "word_repetition"]
+Family = Literal["characters", "lines", "repetition", "words", "word_repetition", "lists", "url"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 
 class Measuring(Strict):
     """What `clean` does with a text before rules look at it; the part of a pipeline that says so."""
 
+    lang: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     normalize: Literal["ja-safe", "none"]
     lines: str | None = None  # cut what rules/<lines>/lines.yaml names; null cuts nothing
-    signals: tuple[Family, ...] = FAMILIES  # the families that are measured, in the order of their columns
+    signals: tuple[Family, ...] = ("characters", "lines", "repetition", "words")  # the families that are measured
+    blocklist: str | None = None  # a file of hosts, one a line, beside those of rules/url/hosts.txt
     language_id: str | None = None  # the fastText label documents should have; null measures no language
 
 
 class Pipeline(Measuring):
     """How the corpus of one language is built: `pipelines/<lang>.yaml`."""
 
-    lang: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
     description: str
     rules: str  # a preset of rules/<lang>/
     privacy: tuple[Literal["email", "phone_jp"], ...] = ()

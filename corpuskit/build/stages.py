@@ -51,10 +51,21 @@ def vocabularies(measuring: Measuring) -> dict[str, str]:
     Raises:
         UserError: there is no such file.
     """
+    from corpuskit.config import data_dir
     from corpuskit.filters.cut import lines_file
+    from corpuskit.filters.urls import blocked_hosts
+    from corpuskit.filters.words import list_files
 
     files = [lines_file(measuring.lines)] if measuring.lines else []
-    return {f"{path.parent.name}/{path.name}": file_sha256(path) for path in files}
+    if "lists" in measuring.signals:
+        files += list_files(measuring.lang)
+    if "url" in measuring.signals:
+        files += [data_dir("rules") / "url" / name for name in ("hosts.txt", "words.yaml")]
+    found = {path.relative_to(data_dir("rules")).as_posix(): file_sha256(path) for path in files}
+    if "url" in measuring.signals and measuring.blocklist:
+        blocked_hosts(measuring.blocklist)
+        found["blocklist"] = file_sha256(measuring.blocklist)
+    return found
 
 
 def decide(

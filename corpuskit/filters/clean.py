@@ -22,10 +22,10 @@ from corpuskit.config import Measuring
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
-from corpuskit.filters import cut
+from corpuskit.filters import cut, urls, words
 from corpuskit.filters.language import language_probability
 from corpuskit.filters.rules import KEPT, count_verdicts, from_params, judge, new_counts, rule_column
-from corpuskit.filters.signals import measure, signals_of
+from corpuskit.filters.signals import FAMILIES, measure, signals_of
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, REMOVED, add_sizes
 from corpuskit.sources.read import read_documents
 from corpuskit.sources.record import Quarantine
@@ -35,10 +35,17 @@ from corpuskit.text.shadow import shadow_column
 
 def signal_names(measuring: Measuring) -> tuple[str, ...]:
     """The signals `clean` measures, in the order of their columns."""
-    names = signals_of(measuring.signals)
+    names = signals_of(_of_the_text(measuring))
+    names += words.SIGNALS if "lists" in measuring.signals else ()
+    names += urls.SIGNALS if "url" in measuring.signals else ()
     if measuring.lines:
         names += cut.SIGNALS
     return (*names, "language_probability") if measuring.language_id else names
+
+
+def _of_the_text(measuring: Measuring) -> list[str]:
+    """The families that filters/signals.py measures; lists and URLs come after them."""
+    return [family for family in measuring.signals if family in FAMILIES]
 
 
 class Measured(NamedTuple):
@@ -55,11 +62,12 @@ class Measured(NamedTuple):
     pieces: pa.RecordBatch | None
 
 
-def measure_texts(texts: pa.Array, measuring: Measuring, lid_model: str | None = None) -> Measured:
+def measure_texts(texts: pa.Array, links: pa.Array, measuring: Measuring, lid_model: str | None = None) -> Measured:
     """Normalise, cut and measure a column of texts.
 
     Args:
         texts: a string column without nulls.
+        links: their URLs; may be null.
         measuring: what to do.
         lid_model: the path of the language model, where `measuring` asks for a language.
     """
@@ -73,7 +81,12 @@ def measure_texts(texts: pa.Array, measuring: Measuring, lid_model: str | None =
         if lid_model is None:
             raise ValueError("a language is asked for, and there is no model")
         last.append(language_probability(texts, measuring.language_id, lid_model)[:, None])
-    families = [measure(shadow, measuring.signals), *last]
+    families = [measure(shadow, _of_the_text(measuring))]
+    if "lists" in measuring.signals:
+        families.append(words.measure_lists(shadow, measuring.lang))
+    if "url" in measuring.signals:
+        families.append(urls.measure_urls(links, measuring.blocklist))
+    families += last
     return Measured(texts, np.concatenate(families, axis=1, dtype=np.float32, casting="same_kind"), pieces)
 
 
@@ -103,7 +116,7 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     with ExitStack() as stack:
         out = {kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", s)) for kind, s in files.items()}
         for batch in read_documents(shard, quarantine):
-            texts, signals, pieces = measure_texts(batch.column("text"), measuring, lid_model)
+            texts, signals, pieces = measure_texts(batch.column("text"), batch.column("url"), measuring, lid_model)
             if pieces is not None:
                 ids = batch.column("id").take(pieces.column("row"))
                 out["cut"].write(pa.RecordBatch.from_arrays([ids, *pieces.columns[1:]], schema=CUT))
@@ -135,4 +148,4 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return counts
 
 
-STAGE = Stage("clean", 3, clean)
+STAGE = Stage("clean", 4, clean)

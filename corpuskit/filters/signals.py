@@ -57,6 +57,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "words": WORDS,
     "word_repetition": WORD_REPETITION,
 }
+# of the shadow alone; lists (words.py) and url (urls.py) need a language and the URLs, and are measured beside them
 SIGNALS = tuple(name for names in FAMILIES.values() for name in names)
 
 

@@ -17,7 +17,9 @@ from corpuskit.filters.clean import measure_texts, signal_names
 from corpuskit.filters.rules import failing
 
 LABELS = ("good", "hard_negative", "low", "harmful")
-NAMES = signal_names(Measuring(normalize="none", lines="ja", language_id="ja"))  # all there are
+NAMES = signal_names(
+    Measuring(lang="ja", normalize="none", lines="ja", signals=FAMILIES, language_id="ja")
+)  # all there are
 
 
 class Labelled(NamedTuple):
@@ -43,23 +45,30 @@ def labelled(lang: str) -> tuple[Labelled, ...]:
 
 
 def signals_of_texts(
-    texts: Sequence[str], lang: str, language: Sequence[float] | None = None
+    texts: Sequence[str],
+    lang: str,
+    language: Sequence[float] | None = None,
+    urls: Sequence[str | None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """The signals of texts as `clean` stores them, one column a name of NAMES; 0 for what is not measured on `lang`.
 
     The probability of the language is given, 1 where it is not.
     """
-    measuring = load_pipeline(lang).measuring().model_copy(update={"language_id": None, "signals": FAMILIES})
-    measured = measure_texts(pa.array(texts, pa.string()), measuring).signals
+    families = [family for family in FAMILIES if lang != "code" or family != "lists"]
+    measuring = load_pipeline(lang).measuring().model_copy(update={"language_id": None, "signals": families})
+    links = pa.array(urls or [None] * len(texts), pa.string())
+    measured = measure_texts(pa.array(texts, pa.string()), links, measuring).signals
     signals = np.zeros((len(texts), len(NAMES)), np.float32)
     signals[:, [NAMES.index(name) for name in signal_names(measuring)]] = measured
     signals[:, -1] = 1 if language is None else language
     return signals
 
 
-def judged(text: str, lang: str, preset: str | None = None, language: float = 1.0) -> dict[str, float]:
+def judged(
+    text: str, lang: str, preset: str | None = None, language: float = 1.0, url: str | None = None
+) -> dict[str, float]:
     """The rules of a preset, the language's default where none is named, that a text fails: name -> the signal."""
-    signals = signals_of_texts([text], lang, [language])
+    signals = signals_of_texts([text], lang, [language], [url])
     rules = load_rules(lang, preset).rules
     fails = failing(signals, NAMES, rules)[0]
     return {r.name: float(signals[0, NAMES.index(r.signal)]) for r, fail in zip(rules, fails, strict=True) if fail}

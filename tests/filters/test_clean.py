@@ -14,7 +14,7 @@ from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.filters import clean as clean_module
 from corpuskit.filters.clean import STAGE, signal_names
-from corpuskit.filters.signals import SIGNALS
+from corpuskit.filters.signals import FAMILIES, SIGNALS
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, QUARANTINED, REMOVED, document_id
 from corpuskit.sources.streams import as_input
 
@@ -38,7 +38,7 @@ def run_clean(
     source.write_text("".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines), encoding="utf-8")
     shard = Shard("s", (as_input(str(source)),), {"reader": "jsonl", "source": "web", "lang": "ja"})
     params = {
-        **Measuring(normalize=normalize, lines=cut).model_dump(mode="json"),
+        **Measuring(lang="ja", normalize=normalize, lines=cut, signals=tuple(FAMILIES)).model_dump(mode="json"),
         "rules": None if rules is None else [r.model_dump() for r in rules],
     }
     out = tmp_path / name
@@ -207,7 +207,7 @@ def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
     rule = Rule(name="wrong_language", signal="language_probability", min=0.5, source="test")
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    measuring = Measuring(normalize="ja-safe", language_id="ja")
+    measuring = Measuring(lang="ja", normalize="ja-safe", signals=("characters", "lists", "url"), language_id="ja")
     params = {**measuring.model_dump(mode="json"), "rules": [rule.model_dump()]}
     counts = clean_module.clean(shard, scratch, params)
     assert (counts["kept"], counts["dropped"]) == (1, {"wrong_language": 1})

@@ -84,7 +84,39 @@ def with_boilerplate(likes: str) -> str:
     return "\n".join([*["Read more"] * 5, *(line(at) for at in range(27)), *["Read more"] * 6, likes])
 
 
+def with_words(words: list[str], count: int, pad: int = 8) -> str:
+    """So many lines of 31 characters, then the words and `pad` letters on one."""
+    return "\n".join([*(line(at) for at in range(count)), " ".join([*words, "gardenersandcooks"[: pad - 1]]) + "."])
+
+
+OBSCENE = ["tits", "slut", "milf", "orgy", "whore", "horny"]
+VIOLENT = ["gory", "rape", "raped", "rapist", "torture", "lynched", "massacre", "strangled", "entrails"]
+INSULTS = ["kike", "coon", "gook", "spic", "yids", "wops", "fags", "thot", "slag"]
+SALES = [
+    "buy now",
+    "order now",
+    "shop now",
+    "act now",
+    "free gift",
+    "hurry up",
+    "hot deals",
+    "wholesale",
+    "mlm",
+    "backlinks",
+]
+
+
 PAIRS = {
+    "adult_share": Pair(with_words(["tits"] * 5, 12), 20 / 400, with_words(["tits"] * 5, 12, 7), 20 / 399),
+    "adult_types": Pair(with_words(OBSCENE[:5], 20), 5, with_words(OBSCENE, 20), 6),
+    "violence_share": Pair(with_words(["gory"] * 5, 12), 20 / 400, with_words(["gory"] * 5, 12, 7), 20 / 399),
+    "violence_types": Pair(with_words(VIOLENT[:8], 40), 8, with_words(VIOLENT, 40), 9),
+    "discrimination_share": Pair(with_words(["kike"] * 5, 12), 20 / 400, with_words(["kike"] * 5, 12, 7), 20 / 399),
+    "discrimination_types": Pair(with_words(INSULTS[:8], 40), 8, with_words(INSULTS, 40), 9),
+    "advertising_share": Pair(
+        with_words(["buy now"] * 6, 10, 14), 36 / 360, with_words(["buy now"] * 6, 10, 13), 36 / 359
+    ),
+    "advertising_types": Pair(with_words(SALES[:9], 40), 9, with_words(SALES, 40), 10),
     "too_much_cut": Pair(with_boilerplate("1 like"), 93 / 930, with_boilerplate("3 likes"), 94 / 931),
     "too_few_words": Pair(prose(50), 50, prose(49), 49),
     "too_many_words": Pair(MANY + ".", 100_000, MANY + " more.", 100_001),
@@ -120,8 +152,22 @@ def test_language_probability_is_a_rule_like_the_others() -> None:
     assert judged(prose(60), "en", language=0.6499) == {"wrong_language": pytest.approx(0.6499)}
 
 
+URLS = {  # rule -> the URL inside and the URL outside of its bound
+    "blocked_host": ("https://notxnxx.example/1", "https://www.xnxx.com./1"),
+    "harmful_url": ("https://poker.example.com/", "https://poker-slots.example.com/"),
+    "harmful_path": ("https://example.com/casino/poker", "https://example.com/casino/poker?replica"),
+}
+
+
+@pytest.mark.parametrize("rule", URLS)
+def test_a_url_at_the_bound_is_kept_and_beyond_it_fails_this_rule_alone(rule: str) -> None:
+    inside, outside = URLS[rule]
+    assert judged(prose(60), "en", url=inside) == {}
+    assert list(judged(prose(60), "en", url=outside)) == [rule]
+
+
 def test_every_rule_has_a_text_on_both_sides() -> None:
-    assert {rule.name for rule in load_rules("en").rules} == {*PAIRS, "wrong_language"}
+    assert {rule.name for rule in load_rules("en").rules} == {*PAIRS, *URLS, "wrong_language"}
 
 
 @pytest.mark.parametrize("document", [d for d in labelled("en") if d.label == "hard_negative"], ids=lambda d: d.name)

@@ -139,7 +139,35 @@ def with_boilerplate(cut: int) -> str:
     return "\n".join([prose(200), *lines, prose(400)[200:]])
 
 
+def with_words(words: list[str], chars: int) -> str:
+    """Prose of so many characters that ends in these words."""
+    said = "、".join(words) + "。"
+    return prose(chars - len(said)) + said
+
+
+VIOLENT = ["強姦", "拷問", "虐殺", "惨殺", "殺戮", "人肉", "生首", "撲殺", "臓物"]
+INSULTS = ["毛唐", "露助", "穢多", "賤民", "売女", "淫売", "老害", "国賊", "低脳"]
+SALES = ["激安", "格安", "特価", "破格", "副業", "青汁", "黒酢", "発毛", "豊胸", "代引き"]
+
+
 PAIRS = {
+    "adult_share": Pair(
+        with_words(["巨乳", "爆乳"] * 5, 400), 20 / 400, with_words(["巨乳", "爆乳"] * 5, 399), 20 / 399
+    ),
+    "adult_types": Pair(
+        with_words(["巨乳", "爆乳", "熟女", "痴女", "乱交"], 400),
+        5,
+        with_words(["巨乳", "爆乳", "熟女", "痴女", "乱交", "素股"], 400),
+        6,
+    ),
+    "violence_share": Pair(with_words(VIOLENT[1:3] * 5, 400), 20 / 400, with_words(VIOLENT[1:3] * 5, 399), 20 / 399),
+    "violence_types": Pair(with_words(VIOLENT[:8], 1000), 8, with_words(VIOLENT, 1000), 9),
+    "discrimination_share": Pair(
+        with_words(INSULTS[:2] * 5, 400), 20 / 400, with_words(INSULTS[:2] * 5, 399), 20 / 399
+    ),
+    "discrimination_types": Pair(with_words(INSULTS[:8], 1000), 8, with_words(INSULTS, 1000), 9),
+    "advertising_share": Pair(with_words(SALES[:4] * 5, 400), 40 / 400, with_words(SALES[:4] * 5, 399), 40 / 399),
+    "advertising_types": Pair(with_words(SALES[:9], 1000), 9, with_words(SALES, 1000), 10),
     "too_much_cut": Pair(with_boilerplate(100), 100 / 500, with_boilerplate(101), 101 / 501),
     "too_short": Pair(prose(200), 200, prose(199), 199),
     "garbled": Pair(prose(990) + MOJIBAKE[:10], 10 / 1000, prose(990) + MOJIBAKE, 11 / 1001),
@@ -192,8 +220,22 @@ def test_language_probability_is_a_rule_like_the_others() -> None:
     assert judged(prose(300), "ja", language=0.2999) == {"wrong_language": pytest.approx(0.2999)}
 
 
+URLS = {  # rule -> the URL inside and the URL outside of its bound
+    "blocked_host": ("https://not5ch.net/1", "https://itest.5ch.net/1"),
+    "harmful_url": ("https://douga.example.jp/", "https://muryou-douga.example.jp/"),
+    "harmful_path": ("https://example.jp/muryou/sexy", "https://example.jp/muryou/sexy/douga"),
+}
+
+
+@pytest.mark.parametrize("rule", URLS)
+def test_a_url_at_the_bound_is_kept_and_beyond_it_fails_this_rule_alone(rule: str) -> None:
+    inside, outside = URLS[rule]
+    assert judged(prose(300), "ja", url=inside) == {}
+    assert list(judged(prose(300), "ja", url=outside)) == [rule]
+
+
 def test_every_rule_has_a_text_on_both_sides() -> None:
-    assert {rule.name for rule in load_rules("ja").rules} == {*PAIRS, "wrong_language"}
+    assert {rule.name for rule in load_rules("ja").rules} == {*PAIRS, *URLS, "wrong_language"}
 
 
 # --- texts that rules written in a hurry throw away -----------------------------------------------------------------

@@ -1,0 +1,149 @@
+"""Words from lists: what is found, what the known false alarms are, and that the signals count right."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from corpuskit.config import UserError, load_yaml
+from corpuskit.filters.words import LISTS, SIGNALS, find_words, list_files, measure_lists
+from corpuskit.text.normalize import normalize_text
+from corpuskit.text.shadow import shadow_column
+
+
+def found(text: str, lang: str = "ja") -> list[tuple[str, str]]:
+    return [(w.list, w.word) for w in find_words(pa.array([text], pa.string()), lang)]
+
+
+def signals(text: str, lang: str = "ja") -> dict[str, float]:
+    row = measure_lists(shadow_column(pa.array([text], pa.string())), lang)[0]
+    return dict(zip(SIGNALS, row.tolist(), strict=True))
+
+
+INNOCENT = [
+    ("アスパラガスとスカンジナビアの料理、エセックス州とミドルセックス州の地図。", "ja"),
+    ("殺菌と殺虫剤、暗殺史の研究、在日米軍、人工中絶の統計、コスプレ衣装。", "ja"),
+    ("強姦罪と強姦致死罪の判例を読む。準強姦の構成要件。拷問等禁止条約。", "ja"),
+    ("江戸の風俗画と風俗習慣、風俗営業法、善良の風俗に反する契約。", "ja"),
+    ("ぱちんこ屋と、災害支援交付金。朝鮮人参を煎じる。", "ja"),
+    ("死ねない理由がある。これで死ねる。", "ja"),
+    ("Middlesex, Essex and Scunthorpe; cocktails, a socialist specialist, grape seed.", "en"),
+    ("Homo sapiens lived here; a chink in the armour; cum laude; great tits in the garden.", "en"),
+]
+
+
+@pytest.mark.parametrize(("text", "lang"), INNOCENT)
+def test_known_false_alarms_are_none(text: str, lang: str) -> None:
+    assert found(text, lang) == []
+
+
+def test_words_are_found_in_every_spelling() -> None:
+    assert found("ＡＶ女優とｾｯｸｽ") == [("adult", "av女優"), ("adult", "セックス")]
+    assert found("FREE PORN", "en") == [("adult", "free porn")]
+
+
+def test_katakana_and_latin_words_need_other_neighbours() -> None:
+    assert found("セックスする") == [("adult", "セックス")]
+    assert found("ホモセックスアピール") == []
+    assert found("sex") == [("adult", "sex")]
+    assert found("Sussex sexes") == []
+
+
+def test_a_word_inside_a_longer_one_of_its_list_is_that_one() -> None:
+    assert found("無修正動画とアダルト動画と風俗嬢と風俗") == [
+        ("adult", "無修正"),
+        ("adult", "アダルト動画"),
+        ("adult", "風俗嬢"),
+        ("adult", "風俗"),
+    ]
+    assert found("殺してやる") == [("violence", "殺してやる")]
+
+
+def test_an_exception_covers_only_what_stands_inside_it() -> None:
+    assert found("強姦罪で起訴されたが、強姦した事実はない。") == [("violence", "強姦")]
+
+
+def test_hits_types_and_the_share_of_characters() -> None:
+    text = "巨乳、巨乳、爆乳 と いう 語"  # 13 characters without white space
+    values = signals(text)
+    assert (values["adult_hits"], values["adult_types"]) == (3, 2)
+    assert values["adult_char_fraction"] == pytest.approx(6 / 12)
+    assert values["violence_hits"] == values["advertising_char_fraction"] == 0
+    # white space inside a word is no character
+    assert signals("free trial", "en")["advertising_char_fraction"] == 1
+
+
+def test_medical_prose_counts_and_stays_few_types() -> None:
+    text = "乳房のしこりに気づいたら、乳腺外科を受診する。乳房の超音波検査では、乳房の内部を調べる。"
+    assert (signals(text)["adult_hits"], signals(text)["adult_types"]) == (3, 1)
+
+
+def test_a_page_that_sells_has_many_types() -> None:
+    text = (
+        "【期間限定】全品送料無料！格安通販の最安値、初回半額、返金保証つき。今すぐ購入、公式サイトはこちら。在庫限り。"
+    )
+    assert signals(text)["advertising_types"] >= 8
+
+
+def test_nothing_is_defined_for_nothing() -> None:
+    assert set(signals("").values()) == set(signals(" \n").values()) == {0.0}
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+def test_lists_say_where_they_come_from_and_hold_no_word_twice(lang: str) -> None:
+    for path, name in zip(list_files(lang), LISTS, strict=True):
+        data = load_yaml(path)
+        assert (data["name"], data["lang"]) == (name, lang)
+        assert data["source"] and 100 <= len(data["words"]) == len(set(data["words"]))
+        assert len(data["not_inside"]) == len(set(data["not_inside"]))
+
+
+def test_a_language_without_lists_is_a_users_mistake() -> None:
+    with pytest.raises(UserError, match="there are no word lists for xx"):
+        list_files("xx")
+
+
+TEXTS = st.lists(
+    st.sampled_from(
+        [
+            "セックス",
+            "強姦",
+            "罪",
+            "致死",
+            "無修正",
+            "動画",
+            "風俗",
+            "営業",
+            "嬢",
+            "ア",
+            "sex",
+            "AV",
+            "女優",
+            " ",
+            "\n",
+            "。",
+        ]
+    )
+    | st.text(max_size=5),
+    max_size=30,
+).map("".join)
+
+
+@settings(max_examples=200, deadline=None)
+@given(TEXTS)
+def test_signals_are_those_of_the_words_that_are_found_and_the_same_after_normalising(text: str) -> None:
+    values, hits = signals(text), find_words(pa.array([text], pa.string()), "ja")
+    shadow = shadow_column(pa.array([text], pa.string())).text(0)
+    chars = sum(not c.isspace() for c in shadow)
+    for name in LISTS:
+        own = [h for h in hits if h.list == name]
+        assert values[f"{name}_hits"] == len(own)
+        assert values[f"{name}_types"] == len({h.word for h in own})
+        covered = {at for h in own for at in range(h.start, h.end) if not shadow[at].isspace()}
+        if chars and text.isprintable():
+            assert values[f"{name}_char_fraction"] == pytest.approx(len(covered) / chars)
+        for h in own:
+            assert shadow[h.start : h.end].lower() == h.word
+    assert signals(normalize_text(text)) == values or not text.isprintable()
