@@ -105,6 +105,11 @@ def matching_column(texts: pa.Array) -> Matching:
     return Matching(*_matching(*utf8_view(texts), table.first, table.rest, kana.voiced, kana.semivoiced))
 
 
+def empty_column(rows: int) -> Matching:
+    """The matching shadows of so many texts that nobody asks for."""
+    return Matching(np.empty(0, np.uint32), np.zeros(rows + 1, np.int64))
+
+
 def band_keys(matching: Matching, params: Dedup) -> Keys:
     """The LSH keys of a batch: uint64, one row a document, one column a band.
 

@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 import xxhash
 
 from corpuskit.config import Dedup, UserError
-from corpuskit.dedup.minhash import Keys, band_keys, matching_column
+from corpuskit.dedup.minhash import Keys, band_keys, empty_column, matching_column
 from corpuskit.dedup.urls import normalize_url
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter, read_batches, read_selected
 from corpuskit.text.buffers import Positions, utf8_view
 
-SIGN_PARAMS = {"ngram", "bands", "rows_per_band", "scope", "quality"}  # what signatures depend on, and whether urls
+SIGN_PARAMS = {"ngram", "bands", "rows_per_band", "scope", "quality"}  # and whether URL and shadow are compared
 
 
 def signature_schema(bands: int) -> pa.Schema:
@@ -63,7 +63,7 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """
     if "index" in shard.labels:
         return _from_index(shard, scratch)
-    shape = Dedup(**{k: v for k, v in params.items() if k != "url"})
+    shape = Dedup(**{k: v for k, v in params.items() if k in SIGN_PARAMS})
     schema = signature_schema(shape.bands)
     qualities = _qualities(shard.inputs[-1], shape.quality) if shape.quality and "signals" in shard.labels else None
     priority, frozen = int(shard.labels["priority"]), shard.labels.get("frozen") == "yes"
@@ -76,7 +76,7 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
                 for name in sources.unique().to_pylist():
                     salts.setdefault(name, xxhash.xxh3_64_intdigest((name or "").encode()))
                 seeds = [salts[name] for name in sources.to_pylist()]
-            matching = matching_column(texts)
+            matching = matching_column(texts) if params["shadow"] else empty_column(rows)
             keys = band_keys(matching, shape)
             if seeds is not None:
                 keys ^= np.array(seeds, np.uint64)[:, None]
@@ -169,7 +169,7 @@ def _qualities(signals: Input, name: str) -> Any:
     return lambda wanted: values.take(pc.index_in(wanted, value_set=ids))
 
 
-SIGN = Stage("dedup_sign", 3, sign)
+SIGN = Stage("dedup_sign", 4, sign)
 
 
 def halves(digests: pa.Array) -> tuple[Keys, Keys]:

@@ -114,6 +114,7 @@ class _Run:
     def signed(self, documents: Sequence[Shard]) -> list[Input]:
         """The signature files, in the order of the documents."""
         params = self.params.model_dump(include=SIGN_PARAMS) | {"url": "url" in self.params.exact}
+        params["shadow"] = self.params.bands > 0 or "shadow" in self.params.exact
         key = sign_key(params, SIGN.version)
         documents = [s if s.labels.get("index", key) == key else _without_index(s) for s in documents]
         return self._inputs(self._map(SIGN, documents, "signatures", params), "signatures", "signatures")
