@@ -41,7 +41,7 @@ from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import as_inputs
 from corpuskit.filters.language import find_model, language_probability
-from corpuskit.filters.signals import measure
+from corpuskit.filters.signals import FAMILIES, measure
 from corpuskit.mix.mixture import Mixture
 from corpuskit.mix.order import WindowOrder
 from corpuskit.privacy.detect import find, mask
@@ -50,7 +50,7 @@ from corpuskit.sources.read import Quarantine, read_documents
 from corpuskit.sources.streams import as_input
 from corpuskit.sources.wikitext import wikitext_to_text
 from corpuskit.text.normalize import normalize_column
-from corpuskit.text.shadow import shadow_column
+from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.tokenizer.train import train_tokenizer
 
 RUNS = 3
@@ -59,6 +59,7 @@ WARM_UP_DOCUMENTS = 40
 VOCAB_SIZE = 32000
 GENRES = ("ja_literature", "ja_law", "ja_tech")
 PIPELINE = config.load_pipeline("ja")
+JA_FAMILIES = ("characters", "lines", "repetition")  # Japanese has no words between spaces
 
 
 @dataclass
@@ -156,7 +157,20 @@ def shadow(sets: Sets) -> Iterator[Case]:
 
 
 def signals(sets: Sets) -> Iterator[Case]:
-    yield from on_texts("signals", sets, 40, lambda texts: measure(shadow_column(texts)))
+    yield from on_texts("signals", sets, 40, lambda texts: measure(shadow_column(texts), JA_FAMILIES))
+
+
+def signal_families(sets: Sets) -> Iterator[Case]:
+    """Each family alone, the shadow made before."""
+    for family in FAMILIES:
+        for name in sets.files:
+            shadows = [shadow_column(t) for t in sets.texts(name)]
+
+            def run(shadows: list[Shadow], family: str) -> None:
+                for one in shadows:
+                    measure(one, (family,))
+
+            yield Case(family, name, sets.mb(name), None, functools.partial(run, shadows, family))
 
 
 def language(sets: Sets) -> Iterator[Case]:
@@ -306,6 +320,7 @@ STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
     "normalise": normalise,
     "shadow": shadow,
     "signals": signals,
+    "signal-families": signal_families,
     "language": language,
     "clean": clean,
     "clean-heuristics": clean_heuristics,
