@@ -113,7 +113,7 @@ def redpajama(text: str) -> Measures:
 
 
 def curator(text: str) -> Measures:
-    """NeMo Curator, stages/text/filters/heuristic/repetition: n-grams joined by spaces, the top one cut from the text."""
+    """NeMo Curator, stages/text/filters/heuristic/repetition: joined by spaces, the top n-gram cut from the text."""
     words = segmented(text)
     top = Counter(" ".join(g) for g in grams(words, 2)).most_common(1)
     lost = len(text) - len(text.replace(top[0][0], "")) if top and top[0][1] > 1 else 0
