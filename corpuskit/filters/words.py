@@ -5,11 +5,11 @@ one Aho-Corasick automaton over the shadow (A-Z as a-z). Of each list L:
 
     L_hits           its words found; one inside a longer one of the same list is not counted
     L_types          how many different words these are
-    L_char_fraction  chars covered by them, each counted once / chars
+    L_char_fraction  chars covered by them, each counted once / chars; 0 for a single hit
 
 A word is not found where its first or last character is katakana (or Latin) and its neighbour is too, nor inside an
-occurrence of one of the list's `not_inside`. No single hit should decide: the bounds are on types (uzushio counts
-unique types) and on the fraction (Swallow, arXiv 2404.17733, ng_fraction).
+occurrence of one of the list's `not_inside`. No single hit decides, however short the document: the bounds are on types
+(uzushio counts unique types) and on the fraction (Swallow, arXiv 2404.17733, ng_fraction), which it leaves at 0.
 """
 
 from __future__ import annotations
@@ -246,8 +246,10 @@ def _measure(  # type: ignore[no-untyped-def]
                 hits[counted, 3] = -1 - hits[k, 3]
                 counted += 1
         for which in range(num_lists):
-            if chars:
+            if out[row, 3 * which] > 1:
                 out[row, 3 * which + 2] /= chars
+            else:
+                out[row, 3 * which + 2] = 0
     return out, hits[:counted].copy()
 
 

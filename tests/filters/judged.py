@@ -30,6 +30,7 @@ class Labelled(NamedTuple):
     name: str
     genre: str
     reason: str | None  # of low and harmful documents: what is wrong with it
+    url: str | None
     text: str
 
 
@@ -40,7 +41,7 @@ def labelled(lang: str) -> tuple[Labelled, ...]:
     for label in LABELS:
         path = Path(__file__).parent / "labelled" / f"{lang}-{label}.yaml"
         for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
-            found.append(Labelled(lang, label, **{"reason": None, **entry}))
+            found.append(Labelled(lang, label, **{"reason": None, "url": None, **entry}))
     return tuple(found)
 
 

@@ -81,7 +81,7 @@ LABEL_FLOORS: dict[str, dict[str, float]] = {
     "ja": {
         "good": 1,
         "hard_negative": 0.9886,
-        "low": 0.9487,
+        "low": 0.9492,
         "harmful": 0.9259,
         "precision": 0.9878,
         "recall": 0.9419,
@@ -134,8 +134,8 @@ REASON_FLOORS: dict[str, dict[str, float]] = {
 RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     "ja": {
         "blocked_host": (None, None),
-        "harmful_url": (None, None),
-        "harmful_path": (None, None),
+        "harmful_url": (1, None),
+        "harmful_path": (1, None),
         "too_much_cut": (1, 0.8182),
         "too_short": (1, 0.8667),
         "garbled": (1, 1),
@@ -165,8 +165,8 @@ RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
     },
     "en": {
         "blocked_host": (None, None),
-        "harmful_url": (None, None),
-        "harmful_path": (None, None),
+        "harmful_url": (1, None),
+        "harmful_path": (1, None),
         "too_much_cut": (1, 0.6667),
         "too_few_words": (1, 0.75),
         "too_many_words": (None, None),
@@ -211,7 +211,7 @@ def score(lang: str) -> Score:
     assert pipeline.language_id
     language = language_probability(column, pipeline.language_id, find_model().path)
     rules = load_rules(lang).rules
-    fails = failing(signals_of_texts(texts, lang, language.tolist()), NAMES, rules)
+    fails = failing(signals_of_texts(texts, lang, language.tolist(), [d.url for d in documents]), NAMES, rules)
 
     dropped = fails.any(axis=1)
     label = np.array([d.label for d in documents])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpuskit.config import UserError, load_yaml
+from corpuskit.config import UserError, load_rules, load_yaml
+from corpuskit.filters.rules import failing
 from corpuskit.filters.words import LISTS, SIGNALS, find_words, list_files, measure_lists
 from corpuskit.text.normalize import normalize_text
 from corpuskit.text.shadow import shadow_column
@@ -72,7 +74,13 @@ def test_hits_types_and_the_share_of_characters() -> None:
     assert values["adult_char_fraction"] == pytest.approx(6 / 12)
     assert values["violence_hits"] == values["advertising_char_fraction"] == 0
     # white space inside a word is no character
-    assert signals("free trial", "en")["advertising_char_fraction"] == 1
+    assert signals("free trial free trial", "en")["advertising_char_fraction"] == 1
+
+
+def test_a_single_hit_has_no_share() -> None:
+    values = signals("アダルトライブチャット")
+    assert (values["adult_hits"], values["adult_types"], values["adult_char_fraction"]) == (1, 1, 0)
+    assert signals("アダルトライブチャット、巨乳")["adult_char_fraction"] == pytest.approx(13 / 14)
 
 
 def test_medical_prose_counts_and_stays_few_types() -> None:
@@ -143,7 +151,19 @@ def test_signals_are_those_of_the_words_that_are_found_and_the_same_after_normal
         assert values[f"{name}_types"] == len({h.word for h in own})
         covered = {at for h in own for at in range(h.start, h.end) if not shadow[at].isspace()}
         if chars and text.isprintable():
-            assert values[f"{name}_char_fraction"] == pytest.approx(len(covered) / chars)
+            share = len(covered) / chars if len(own) > 1 else 0
+            assert values[f"{name}_char_fraction"] == pytest.approx(share)
         for h in own:
             assert shadow[h.start : h.end].lower() == h.word
     assert signals(normalize_text(text)) == values or not text.isprintable()
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+def test_no_word_of_any_list_removes_a_document_on_its_own(lang: str) -> None:
+    own = [rule for rule in load_rules(lang).rules if rule.signal in SIGNALS]
+    assert {rule.signal.split("_")[0] for rule in own} == {*LISTS} - {"boilerplate"}
+    words = [str(word) for path in list_files(lang) for word in load_yaml(path)["words"]]
+    measured = measure_lists(shadow_column(pa.array(words, pa.string())), lang).astype(np.float32)
+    single = measured[:, [SIGNALS.index(f"{name}_hits") for name in LISTS]].max(axis=1) == 1
+    assert single.mean() > 0.9  # the others hold words of their list twice
+    assert not failing(measured[single], SIGNALS, own).any()
