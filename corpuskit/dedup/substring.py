@@ -35,7 +35,19 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.config import Substring
-from corpuskit.dedup.exchange import KEYS, Table, answers, count, count_keys, first_runs, gather, key_ranges, load, save
+from corpuskit.dedup.exchange import (
+    KEYS,
+    Table,
+    answers,
+    count,
+    count_keys,
+    first_runs,
+    gather,
+    key_ranges,
+    load,
+    order_by_run,
+    save,
+)
 from corpuskit.dedup.spans import (
     MASK,
     CutWriter,
@@ -180,10 +192,10 @@ def find_firsts(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str
     order = np.argsort(rows["key"])
     names = ("low", "priority", "id_high", "id_low", "window", "start", "count")
     columns = _firsts(order, runs, np.ascontiguousarray(rows["key"][order]), *(rows[name] for name in names))
-    found = np.empty(len(columns[0]), FIRSTS)
+    by_run = order_by_run(columns[0])  # by hash within a run
+    found = np.empty(len(by_run), FIRSTS)
     for name, column in zip(FIRSTS.names or (), columns, strict=True):
-        found[name] = column
-    found = found[np.argsort(found["run"].astype(np.uint64) << np.uint64(32) | found["window"])]
+        found[name] = column[by_run]
     save(scratch / "firsts", 0, found)
     return {"in": len(rows), "windows": len(found)}
 
