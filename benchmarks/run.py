@@ -204,10 +204,10 @@ def decide(sets: Sets) -> Iterator[Case]:
     whole = config.load_rules("ja", PIPELINE.rules)
     rules = whole.model_copy(update={"rules": tuple(r for r in whole.rules if r.signal != "language_probability")})
     work, measured = sets.work / "measured", {}
+    measuring = PIPELINE.measuring().model_copy(update={"language_id": None})
     for name in sets.files:
-        measured[name] = stages.clean(
-            sets.shards(name), out=work / name, runner=here(), rules=None, normalize=PIPELINE.normalize, language=None
-        )
+        shards = sets.shards(name)
+        measured[name] = stages.clean(shards, out=work / name, runner=here(), rules=None, measuring=measuring)
 
     def run(name: str, out: Path) -> None:
         stages.decide(measured[name], work / name, out=out, root=sets.work, rules=rules, runner=here())

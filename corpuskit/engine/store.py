@@ -21,7 +21,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,9 @@ class Receipt:
 
     def to_json(self) -> bytes:
         """The receipt as JSON with sorted keys, and the sha256 of the rest under `receipt_sha256`."""
-        body = asdict(self)  # plain dicts: orjson sorts the keys of those alone
+        # plain dicts, whose keys alone orjson sorts; asdict would copy every rule of the parameters
+        body = {f.name: getattr(self, f.name) for f in fields(self)}
+        body["outputs"] = [asdict(o) for o in self.outputs]
         digest = hashlib.sha256(_dumps(body)).hexdigest()
         return _dumps({**body, "receipt_sha256": digest})
 
