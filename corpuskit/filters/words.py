@@ -1,7 +1,7 @@
 """Words from lists: how much of a document is vocabulary of pornography, threats, insults, advertising or boilerplate.
 
-The lists are rules/<lang>/words/<list>.yaml and say themselves how they are read. All of them are searched at once, by
-one Aho-Corasick automaton over the shadow (A-Z as a-z). Of each list L:
+The lists are rules/<lang>/words/<list>.yaml and say themselves how they are read. All of them are searched at once, in
+one trie that is entered wherever the first two characters of a word stand in the shadow (A-Z as a-z). Of each list L:
 
     L_hits           its words found; one inside a longer one of the same list is not counted
     L_types          how many different words these are
@@ -15,7 +15,6 @@ occurrence of one of the list's `not_inside`. No single hit decides, however sho
 from __future__ import annotations
 
 import functools
-from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +28,7 @@ from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE, class_table
 
 LISTS = ("adult", "violence", "discrimination", "advertising", "boilerplate")
-_WHITE, _ENDS = np.uint16(1 << 15), np.int32(1 << 30)
+_WHITE, _STARTS, _NUMBER = np.uint16(1 << 15), np.uint16(1 << 14), np.uint16((1 << 14) - 1)
 SIGNALS = tuple(f"{name}_{what}" for name in LISTS for what in ("hits", "types", "char_fraction"))
 
 
@@ -51,14 +50,15 @@ class _List(Strict):
     not_inside: tuple[str, ...] = ()
 
 
-class _Automaton(NamedTuple):
-    """Aho-Corasick, all failures resolved.
+class _Trie(NamedTuple):
+    """The patterns of all lists.
 
     Attributes:
         words: the patterns.
-        symbols: code point -> column of `next`, 0 for one that is in no pattern; A-Z are a-z; _WHITE marks white space.
-        next: (state, symbol) -> state, with _ENDS set where a pattern ends; state 0 is the root.
-        found: state -> the first pattern that ends there, or -1; `also`: pattern -> the next one that ends there too.
+        symbols: code point -> column of `next`, 0 for one that is in no pattern; A-Z are a-z; _WHITE marks white space,
+            _STARTS what a pattern begins with.
+        next: (node, symbol) -> node, 0 where no pattern goes on; node 0 is the root.
+        found: node -> the first pattern that ends there, or -1; `also`: pattern -> the next one that ends there too.
         lists: pattern -> its list; `length`: of the pattern; `exempt`: whether it is a not_inside.
         edges: pattern -> class its left neighbour must not have (0: any), and its right one.
     """
@@ -90,12 +90,12 @@ def list_files(lang: str) -> list[Path]:
 
 def measure_lists(shadow: Shadow, lang: str) -> npt.NDArray[np.float64]:
     """The signals of a batch of shadows: float64, one row a document, one column a name of SIGNALS."""
-    return _search(shadow, _automaton(lang))[0]
+    return _search(shadow, _trie(lang))[0]
 
 
 def find_words(texts: pa.Array, lang: str) -> list[Word]:
     """The words of all lists that count in a string column, by row and place; for a look at one document."""
-    shadow, known = shadow_column(texts), _automaton(lang)
+    shadow, known = shadow_column(texts), _trie(lang)
     hits = _search(shadow, known)[1]
     found = []
     for row, start, end, pattern in hits.tolist():
@@ -104,12 +104,12 @@ def find_words(texts: pa.Array, lang: str) -> list[Word]:
     return found
 
 
-def _search(shadow: Shadow, known: _Automaton) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+def _search(shadow: Shadow, known: _Trie) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     return _measure(shadow.codes, shadow.offsets, class_table(), len(LISTS), *known[1:])
 
 
 @functools.cache
-def _automaton(lang: str) -> _Automaton:
+def _trie(lang: str) -> _Trie:
     patterns: list[tuple[str, int, bool]] = []
     for number, path in enumerate(list_files(lang)):
         try:
@@ -134,43 +134,30 @@ def _automaton(lang: str) -> _Automaton:
     children: list[dict[int, int]] = [{}]
     ends: list[list[int]] = [[]]
     for number, (word, _, _) in enumerate(patterns):
-        state = 0
+        node = 0
         for char in word:
             symbol = int(symbols[ord(char)])
-            if symbol not in children[state]:
-                children[state][symbol] = len(children)
+            if symbol not in children[node]:
+                children[node][symbol] = len(children)
                 children.append({})
                 ends.append([])
-            state = children[state][symbol]
-        ends[state].append(number)
+            node = children[node][symbol]
+        ends[node].append(number)
 
     following = np.zeros((len(children), len(alphabet) + 1), np.int32)
-    for symbol, child in children[0].items():
-        following[0, symbol] = child
-    fail = np.zeros(len(children), np.int32)
     found = np.full(len(children), -1, np.int32)
     also = np.full(len(patterns), -1, np.int32)
-    waiting = deque([0])
-    while waiting:
-        state = waiting.popleft()
-        if state:
-            following[state] = following[fail[state]]
-        # what ends here: its own patterns, then those of its longest suffix; a chain through `also`
-        chain = int(found[fail[state]]) if state else -1
-        for number in reversed(ends[state]):
-            also[number], chain = chain, number
-        found[state] = chain
-        for symbol, child in sorted(children[state].items()):
-            fail[child] = following[fail[state], symbol] if state else 0
-            following[state, symbol] = child
-            waiting.append(child)
+    for node, below in enumerate(children):
+        following[node, list(below)] = list(below.values())
+        for number in reversed(ends[node]):
+            also[number], found[node] = found[node], number
 
-    following[found[following] >= 0] |= _ENDS
     classes = class_table()
+    symbols[np.isin(symbols, list(children[0]))] |= _STARTS
     symbols[(classes == SPACE) | (classes == NEWLINE)] |= _WHITE
     kinds = np.array([[classes[ord(w[0])], classes[ord(w[-1])]] for w, _, _ in patterns], np.uint8)
     kinds[~np.isin(kinds, (KATAKANA, LATIN))] = 0
-    return _Automaton(
+    return _Trie(
         tuple(w for w, _, _ in patterns),
         symbols,
         following,
@@ -202,28 +189,35 @@ def _measure(  # type: ignore[no-untyped-def]
     for row in range(rows):
         low, high = offsets[row], offsets[row + 1]
         n = counted
-        state = 0
         chars = 0
         for i in range(low, high):
             symbol = symbols[codes[i]]
             chars += symbol < _WHITE
-            state = following[state, symbol & ~_WHITE]
-            if state < _ENDS:
+            if not symbol & _STARTS or i + 1 == high:
                 continue
-            state &= ~_ENDS
-            pattern = found[state]
-            while pattern >= 0:
-                start, end = i + 1 - length[pattern], i + 1
-                left, right = edges[pattern, 0], edges[pattern, 1]
-                apart = left == 0 or start == low or classes[codes[start - 1]] != left
-                if apart and (right == 0 or end == high or classes[codes[end]] != right):
-                    if n == len(hits):
-                        more = np.empty((2 * n, 4), np.int64)
-                        more[:n] = hits
-                        hits = more
-                    hits[n, 0], hits[n, 1], hits[n, 2], hits[n, 3] = row, start, end, pattern
-                    n += 1
-                pattern = also[pattern]
+            node = following[following[0, symbol & _NUMBER], symbols[codes[i + 1]] & _NUMBER]
+            end = i + 2
+            while node:
+                pattern = found[node]
+                while pattern >= 0:
+                    left, right = edges[pattern, 0], edges[pattern, 1]
+                    apart = left == 0 or i == low or classes[codes[i - 1]] != left
+                    if apart and (right == 0 or end == high or classes[codes[end]] != right):
+                        if n == len(hits):
+                            more = np.empty((2 * n, 4), np.int64)
+                            more[:n] = hits
+                            hits = more
+                        at = n  # in order of end, then of start; the ends of hits lie at most a word's length apart
+                        while at > counted and hits[at - 1, 2] > end:
+                            hits[at] = hits[at - 1]
+                            at -= 1
+                        hits[at, 0], hits[at, 1], hits[at, 2], hits[at, 3] = row, i, end, pattern
+                        n += 1
+                    pattern = also[pattern]
+                if end == high:
+                    break
+                node = following[node, symbols[codes[end]] & _NUMBER]
+                end += 1
         begun = counted
         covered_to[:] = 0
         for k in range(begun, n):  # by end; what ends at the same place, the longest first
