@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from judged import judged, labelled
+from judged import judged, labelled, signal
 
 from corpuskit.config import load_rules, presets
 from corpuskit.filters.rules import failing
@@ -38,6 +38,10 @@ JA: dict[str, dict[str, list[tuple[float, float]]]] = {
         "mean_sentence_chars": [(20, 19.9), (90, 90.1)],
         "max_sentence_chars": [(200, 201)],
         "ellipsis_sentence_fraction": [(0.2, 0.201)],
+        # ng_fraction of both together; 0.05 itself fails
+        "adult_char_fraction": [(0.0499, 0.05)],
+        "discrimination_char_fraction": [(0.0499, 0.05)],
+        "url_blocked": [(0, 1)],  # ngurl.py
     },
     # huggingface/fineweb-2 configs/jpn_Jpan.yml
     "fineweb2-jpn": {
@@ -66,12 +70,20 @@ JA: dict[str, dict[str, list[tuple[float, float]]]] = {
         "ellipsis_line_fraction": [(0.7, 0.701)],
         "short_line_fraction": [(0.5, 0.501)],
         "language_probability": [(0.5, 0.499)],
+        "adult_hits": [(0, 1)],
+        "discrimination_hits": [(0, 1)],
+        "violence_hits": [(0, 1)],
+        "advertising_hits": [(14, 15)],
     },
     # llm-jp/llm-jp-corpus scripts/filters.py
     "llm-jp-v1": {
         "kana_in_first_50_chars": [(1, 0)],
         "mean_sentence_chars": [(250, 250.1)],
         "lz4_compression_ratio": [(0.45, 0.449), (0.8, 0.801)],  # published: zlib at level 9, 0.30 to 0.70
+        "adult_hits": [(3, 4)],
+        "discrimination_hits": [(3, 4)],
+        "violence_hits": [(3, 4)],
+        "advertising_hits": [(10, 11)],
     },
 }
 # Rae et al. 2021, table A1 and appendix A.1.1
@@ -104,13 +116,22 @@ C4: dict[str, list[tuple[float, float]]] = {
     "curly_brackets_per_char": [(0, 0.001)],
     "num_sentences": [(5, 4)],
 }
+# the list of bad words, which FineWeb does not ask for
+BAD_WORDS: dict[str, list[tuple[float, float]]] = {"adult_hits": [(0, 1)], "discrimination_hits": [(0, 1)]}
+# RefinedWeb, appendix G.1: a listed host, one word that counts alone, two soft ones
+URL: dict[str, list[tuple[float, float]]] = {
+    "url_blocked": [(0, 1)],
+    "url_word_score": [(0.5, 1)],
+    "url_path_word_score": [(0.5, 1)],
+}
 EN: dict[str, dict[str, list[tuple[float, float]]]] = {
     "gopher": GOPHER,
-    "c4": C4,
+    "c4": {**C4, **BAD_WORDS},
     # Penedo et al. 2024 (arXiv 2406.17557), section 3, and datatrove's fineweb.py
     "fineweb": {
         **GOPHER,
         **C4,
+        **URL,
         "language_probability": [(0.65, 0.649)],
         "punctuated_line_fraction": [(0.12, 0.119)],
         "duplicate_line_char_fraction": [(0.1, 0.101)],  # below Gopher's 0.2
@@ -118,7 +139,12 @@ EN: dict[str, dict[str, list[tuple[float, float]]]] = {
         "newline_per_word": [(0.3, 0.301)],
     },
     # Penedo et al. 2023 (arXiv 2306.01116), section 3 and appendix G.2
-    "refinedweb": {**GOPHER, "cut_char_fraction": [(0.05, 0.051)], "language_probability": [(0.65, 0.649)]},
+    "refinedweb": {
+        **GOPHER,
+        **URL,
+        "cut_char_fraction": [(0.05, 0.051)],
+        "language_probability": [(0.65, 0.649)],
+    },
 }
 
 
@@ -237,3 +263,84 @@ def test_a_document_that_a_preset_drops_and_corpuskits_own_rules_keep(case: tupl
     rules = {rule.name: rule.signal for rule in load_rules(lang, preset).rules}
     assert {rules[name] for name in judged(text, lang, preset)} == signals
     assert judged(text, lang) == {}
+
+
+# --- words and URLs, on texts of their own --------------------------------------------------------------------------
+
+HERON = """\
+The heron stands in the shallows for an hour at a time, and then, without any warning, it strikes. Nine times out of \
+ten it misses. It shakes its head, takes one slow step, and begins to wait again. Anyone who has watched this for a \
+morning will have stopped thinking of it as a patient bird. It is a bird that is good at failing.
+"""
+STREETS = [f"{a}{b}" for a in ("魚屋", "米屋", "鍛冶", "大工", "紺屋") for b in ("町", "小路", "横丁")]
+
+
+def with_hits(lang: str, word: str, hits: int) -> str:
+    """Good prose, and so many sentences with the word."""
+    if lang == "en":
+        return HERON + "".join(f"Somebody once said {word} to it. " for _ in range(hits))
+    return document("ja", "随筆-傘") + "".join(f"{street}では{word}の札を見た。" for street in STREETS[:hits])
+
+
+WORD_RULES = {f"{name}_words" for name in ("adult", "discrimination", "violence", "advertising")}
+HITS = [  # preset, rule, a word, how many are kept
+    ("hojichar", "adult_words", "エロ動画", 0),
+    ("hojichar", "discrimination_words", "クソチョン", 0),
+    ("hojichar", "violence_words", "ぶっ殺す", 0),
+    ("hojichar", "advertising_words", "送料無料", 14),
+    ("llm-jp-v1", "adult_words", "エロ動画", 3),
+    ("llm-jp-v1", "discrimination_words", "クソチョン", 3),
+    ("llm-jp-v1", "violence_words", "ぶっ殺す", 3),
+    ("llm-jp-v1", "advertising_words", "送料無料", 10),
+    ("c4", "adult_words", "hentai", 0),
+    ("c4", "discrimination_words", "wetback", 0),
+]
+
+
+@pytest.mark.parametrize(("preset", "rule", "word", "kept"), HITS)
+def test_so_many_words_of_a_list_are_kept_and_one_more_fails_this_rule(
+    preset: str, rule: str, word: str, kept: int
+) -> None:
+    lang = "en" if preset == "c4" else "ja"
+    assert judged(with_hits(lang, word, kept), lang, preset).keys().isdisjoint(WORD_RULES)
+    assert judged(with_hits(lang, word, kept + 1), lang, preset).keys() & WORD_RULES == {rule}
+
+
+@pytest.mark.parametrize(("rule", "word"), [("adult_share", "エロ動画"), ("discrimination_share", "不逞鮮人")])
+def test_swallow_keeps_a_text_with_less_than_a_twentieth_of_such_words(rule: str, word: str) -> None:
+    prose = document("ja", "随筆-傘")  # of 317 characters
+    for hits, share, fails in ((4, 16 / 336, set()), (5, 20 / 341, {rule})):
+        text = prose + "".join([f"{word}。"] * hits)
+        assert signal(text, "ja", f"{rule.removesuffix('_share')}_char_fraction") == pytest.approx(share, abs=1e-3)
+        assert judged(text, "ja", "swallow-v1").keys() & {"adult_share", "discrimination_share"} == fails
+
+
+def test_asparagus_has_no_adult_word_for_hojichar_either() -> None:
+    asparagus = [d.text for d in labelled("ja") if d.genre == "アスパラガス"]
+    assert len(asparagus) >= 4
+    assert all("adult_words" not in judged(text, "ja", "hojichar") for text in asparagus)
+
+
+URLS = [  # preset, rule, the URL inside and the URL outside of its bound
+    ("swallow-v1", "blocked_host", "https://not5ch.net/1", "https://itest.5ch.net/1"),
+    *(
+        (preset, rule, inside, outside)
+        for preset in ("refinedweb", "fineweb")
+        for rule, inside, outside in (
+            ("blocked_host", "https://notxnxx.example/1", "https://www.xnxx.com./1"),
+            ("harmful_url", "https://poker.example.com/", "https://poker-slots.example.com/"),
+            ("harmful_url", "https://essex.example.com/", "https://sex.example.com/"),
+            ("harmful_path", "https://example.com/poker", "https://example.com/poker?replica"),
+            ("harmful_path", "https://example.com/poker", "https://example.com/xxx"),
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("preset", "rule", "inside", "outside"), URLS)
+def test_a_url_fails_this_rule_alone(preset: str, rule: str, inside: str, outside: str) -> None:
+    lang = "ja" if preset == "swallow-v1" else "en"
+    text = with_hits(lang, "", 0)
+    known = set(judged(text, lang, preset))
+    assert set(judged(text, lang, preset, url=inside)) == known
+    assert set(judged(text, lang, preset, url=outside)) - known == {rule}
