@@ -34,6 +34,10 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# A number that is one as a float32 too, which is what signals are compared as.
+Bound = Annotated[float, Field(ge=-3.4e38, le=3.4e38, allow_inf_nan=False)]
+
+
 class Rule(Strict):
     """A bound on one signal. A document fails the rule when the signal lies outside [min, max], or is no number.
 
@@ -44,9 +48,9 @@ class Rule(Strict):
 
     name: str = Field(min_length=1)
     signal: str
-    min: float | None = Field(default=None, allow_inf_nan=False)
-    max: float | None = Field(default=None, allow_inf_nan=False)
-    severities: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = ()
+    min: Bound | None = None
+    max: Bound | None = None
+    severities: tuple[Bound, ...] = ()
     source: str = Field(min_length=1)  # paper and table, or repository, and where this bound deviates from it
 
     @model_validator(mode="after")
@@ -79,9 +83,9 @@ class RuleChange(Strict):
     """What a rule file says anew about a rule it takes over; what it does not say stays."""
 
     signal: str | None = None
-    min: float | None = Field(default=None, allow_inf_nan=False)  # null takes the bound away
-    max: float | None = Field(default=None, allow_inf_nan=False)
-    severities: tuple[float, ...] = ()
+    min: Bound | None = None  # null takes the bound away
+    max: Bound | None = None
+    severities: tuple[Bound, ...] = ()
     source: str | None = None
 
 
@@ -109,6 +113,9 @@ class RuleFile(Strict):
                     raise UserError(f"{key}: {name}: there is nothing to {key} without 'extends'")
                 if name not in inherited:
                     raise UserError(f"{key}: {base.name} has no rule '{name}'{suggest(name, inherited)}")
+        for name in self.drop:
+            if name in self.change:
+                raise UserError(f"drop: {name}: is changed as well; say one of the two")
         kept = [self._changed(rule) for rule in inherited.values() if rule.name not in self.drop]
         seen: set[str] = set()
         for rule in (*kept, *self.rules):
@@ -130,7 +137,7 @@ class RuleFile(Strict):
         try:
             return Rule(**({**rule.model_dump(), "source": f"{rule.source}; {self.name}: {moved}"} | given))
         except ValidationError as error:
-            raise UserError(f"change: {error.errors()[0]['msg']}") from error
+            raise UserError(f"change: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
 
 
 class Fields(Strict):
@@ -529,6 +536,9 @@ def _preset(lang: str, name: str, what: str) -> Path:
     return folder / f"{name}.yaml"
 
 
+_MOST_EXTENDED = 20  # files from a rule file to the preset it comes from
+
+
 def _load_rules(path: Path, extended_by: tuple[Path, ...]) -> RuleSet:
     file = _load(path, RuleFile)
     base = None
@@ -538,6 +548,8 @@ def _load_rules(path: Path, extended_by: tuple[Path, ...]) -> RuleSet:
         chain = (*extended_by, path.resolve())
         if other.resolve() in chain:
             raise UserError(f"{path}: extends {file.extends}, which extends this file")
+        if len(chain) > _MOST_EXTENDED:
+            raise UserError(f"{path}: is extended through more than {_MOST_EXTENDED} files")
         base = _load_rules(other, chain)
         if base.lang != file.lang:
             raise UserError(f"{path}: extends {file.extends}, rules for {base.lang} and not for {file.lang}")
@@ -547,18 +559,25 @@ def _load_rules(path: Path, extended_by: tuple[Path, ...]) -> RuleSet:
         raise UserError(f"{path}: {error}") from error
 
 
+_MOST_YAML = 1 << 20  # bytes
+
+
 def load_yaml(path: Path) -> Any:
     """Parse YAML safely.
 
     Raises:
-        UserError: the file is missing or is not YAML.
+        UserError: the file is missing, is not YAML, or is larger than any that is meant.
     """
     try:
+        if path.stat().st_size > _MOST_YAML:  # parsing takes some ten seconds a MB
+            raise UserError(f"{path}: larger than {_MOST_YAML >> 20} MB, which no file of rules or settings needs")
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: nested too deeply") from error
 
 
 def _load(path: Path, kind: type[T]) -> T:
@@ -576,7 +595,8 @@ def _validated(path: Path, data: Any, kind: type[T]) -> T:
         hint = ""
         if first["type"] == "extra_forbidden":
             hint = suggest(str(first["loc"][-1]), _model_at(kind, first["loc"][:-1]).model_fields)
-        raise UserError(f"{path}: {where}: {first['msg']}{hint}") from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {where + ': ' if where else ''}{message}{hint}") from error
 
 
 def _model_at(kind: type[BaseModel], where: Sequence[str | int]) -> type[BaseModel]:

@@ -39,6 +39,8 @@ def load(folder: Path, body: str) -> RuleSet:
         ({"min": 2, "max": 1}, "min 2 is above max 1"),
         ({"min": float("nan")}, "finite number"),
         ({"max": float("inf")}, "finite number"),
+        ({"min": 1e300}, "less than or equal"),  # as a float32 it would be infinite
+        ({"max": -1e39}, "greater than or equal"),
         ({"max": 1, "source": ""}, "source"),
     ],
 )
@@ -98,6 +100,10 @@ ONE = f"rules: [{RULE}]\n"
         ("extends: corpuskit-ja\nchange: {too_short: {minn: 3}}\n", r"change\.too_short\.minn: .*did you mean min\?"),
         ("extends: corpuskit-ja\nchange: {too_short: {min: null}}\n", "rule too_short has neither min nor max"),
         ("extends: corpuskit-ja\nchange: {too_short: {severities: [300]}}\n", "severities lie below min"),
+        ("extends: corpuskit-ja\nchange: {too_short: {severities: [.nan]}}\n", "too_short.severities.0: .*finite"),
+        ("extends: corpuskit-ja\nchange: {garbled: {max: 2}}\ndrop: [garbled]\n", "drop: garbled: is changed as well"),
+        (f"x: {'[' * 3000}{']' * 3000}\n", "nested too deeply"),
+        (f"# {'x' * (1 << 20)}\n", "larger than 1 MB"),
         ("change: {too_short: {min: 3}}\n" + ONE, "nothing to change without 'extends'"),
         ("drop: [too_short]\n" + ONE, "nothing to drop without 'extends'"),
         (f"rules: [{RULE}, {RULE}]\n", "'a' is there twice"),
@@ -119,12 +125,22 @@ def test_a_mistake_is_one_line_with_file_and_way_out(tmp_path: Path, body: str, 
     with pytest.raises(UserError, match=message) as caught:
         load_rules("ja", str(path))
     assert str(path.parent) in str(caught.value) and "\n" not in str(caught.value)
+    assert "Value error" not in str(caught.value)
 
 
 def test_files_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     write(tmp_path, "extends: ./mine.yaml\n", "other.yaml")
     with pytest.raises(UserError, match=r"other\.yaml: extends \./mine\.yaml, which extends this file"):
         load(tmp_path, "extends: ./other.yaml\n")
+
+
+def test_a_chain_of_files_has_an_end(tmp_path: Path) -> None:
+    write(tmp_path, "extends: corpuskit-ja\n", "0.yaml")
+    for n in range(1, 40):
+        write(tmp_path, f"extends: ./{n - 1}.yaml\n", f"{n}.yaml")
+    load_rules("ja", str(tmp_path / "19.yaml"))
+    with pytest.raises(UserError, match="is extended through more than 20 files"):
+        load_rules("ja", str(tmp_path / "39.yaml"))
 
 
 def test_rules_of_another_language_are_refused(tmp_path: Path) -> None:
