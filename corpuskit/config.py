@@ -269,7 +269,8 @@ class Dedup(Strict):
     """
 
     preset: str = "sharp"
-    ngram: int = Field(default=5, ge=1, le=32)  # characters per shingle
+    shingles: Literal["characters", "words"] = "characters"  # of the matching shadow; words where spaces part them
+    ngram: int = Field(default=5, ge=1, le=32)  # characters or words per shingle
     bands: int = Field(ge=0, le=2048)  # 0: exact duplicates alone
     rows_per_band: int = Field(ge=1, le=1024)
     threshold: float = Field(gt=0, le=1)  # pairs below this true Jaccard are not joined, or counted as false merges

@@ -78,6 +78,8 @@ def one_line(params: Dedup) -> str:
     """The setting and its curve in a line."""
     chance = ", ".join(f"{j}: {p:.3f}" for j, p in detection(params).items())
     how = "exact duplicates alone" if not params.bands else f"{params.bands} bands x {params.rows_per_band} rows"
+    if params.bands and params.shingles == "words":
+        how += f", {params.ngram}-grams of words"
     return f"dedup: preset {params.preset}, {how}, threshold {params.threshold}; P(joined) at Jaccard {chance}"
 
 
@@ -98,6 +100,8 @@ def describe(params: Dedup, documents: int, text_bytes: int) -> dict[str, Any]:
         "rows_per_band": params.rows_per_band,
         "threshold": params.threshold,
         "verify": params.verify,
+        "shingles": params.shingles,
+        "ngram": params.ngram,
         "exact": list(params.exact),
         "joined_at_jaccard": detection(params),
         "shares_a_bucket": {

@@ -5,8 +5,11 @@ In this order: matching shadow, shingles, sketch, band keys. Nothing is decided 
 matching shadow   the shadow (NFKC code point by code point), casefolded, without white space, punctuation, symbols and
                   invisible characters. Digits stay. Dakuten are never stripped: は, ば and ぱ differ, while カ + U+3099
                   (what NFKC makes of ｶﾞ) is composed to ガ, so half-width and full-width kana match.
-shingle           `ngram` characters of the matching shadow in a row, as a 64-bit polynomial hash. A shorter text is one
-                  shingle, the whole of it; an empty one has none.
+words             for languages that put spaces between words: the matching shadow as a row of words, each a 64-bit
+                  hash. A word ends at white space, punctuation and symbols, but not at an apostrophe (don't is dont);
+                  a kana or kanji is a word of its own.
+shingle           `ngram` characters or words of the matching shadow in a row, as a 64-bit polynomial hash. A shorter
+                  text is one shingle, the whole of it; an empty one has none.
 sketch            `bands * rows_per_band` minima. P(two sketches agree in one place) = Jaccard of the shingle sets.
 band key          a 64-bit hash of the `rows_per_band` minima of one band.
 
@@ -22,7 +25,7 @@ from __future__ import annotations
 
 import functools
 import unicodedata
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +37,9 @@ from corpuskit.text.buffers import CodePoints, Positions, utf8_view
 from corpuskit.text.normalize import decode_utf8
 from corpuskit.text.tables import (
     EXPANDS,
+    HIRAGANA,
+    KANJI,
+    KATAKANA,
     NEWLINE,
     PUNCTUATION,
     SPACE,
@@ -46,21 +52,27 @@ from corpuskit.text.tables import (
 )
 
 Keys = npt.NDArray[np.uint64]
+Unit = Literal["characters", "words"]  # what a shingle is made of
 
 _NOT_MATCHED = (SPACE, NEWLINE, PUNCTUATION, SYMBOL)
 _VARIATION_SELECTORS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
 _CODES_PER_BYTE = 6  # U+FDFA, three bytes, is 18 characters in NFKC: nothing expands more
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_BREAK = ord(" ")  # between words; the matching shadow itself has no white space
+_APOSTROPHES = "'\u2018\u2019"  # these stand inside words, and where they quote one there is white space beside them
 
 
 class Matching(NamedTuple):
-    """Matching shadows of a column of texts, one after the other: row i is codes[offsets[i]:offsets[i + 1]]."""
+    """Matching shadows of a column of texts, one after the other: row i is codes[offsets[i]:offsets[i + 1]].
 
-    codes: CodePoints
+    A code is a code point, or the hash of a word.
+    """
+
+    codes: CodePoints | Keys
     offsets: Positions
 
     def text(self, row: int) -> str:
-        """The matching shadow of one row as a str."""
+        """The matching shadow of one row as a str, where codes are code points."""
         return self.codes[self.offsets[row] : self.offsets[row + 1]].tobytes().decode("utf-32-le", "replace")
 
 
@@ -72,8 +84,11 @@ class Sets(NamedTuple):
 
 
 @functools.cache
-def matching_table() -> ShadowTable:
-    """What each code point becomes in the matching shadow, laid out as the shadow's table; length 0 drops it."""
+def matching_table(unit: Unit = "characters") -> ShadowTable:
+    """What each code point becomes in the matching shadow, laid out as the shadow's table; length 0 drops it.
+
+    For words, what ends a word becomes a space.
+    """
     shadow, classes = shadow_table(), class_table()
     first = shadow.first.copy()
     rest: list[int] = []
@@ -85,6 +100,9 @@ def matching_table() -> ShadowTable:
         else:
             folded = chr(shadow.first[code])
         result = [ord(c) for c in folded.casefold() if classes[ord(c)] not in _NOT_MATCHED and not _invisible(c)]
+        if unit == "words" and not result:
+            ends = [c.isspace() or (classes[ord(c)] in _NOT_MATCHED and c not in _APOSTROPHES) for c in folded]
+            result = [_BREAK] * any(ends)
         if len(result) == 1:
             first[code] = result[0]
         else:
@@ -99,10 +117,17 @@ def _invisible(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf") or ord(char) in _VARIATION_SELECTORS
 
 
-def matching_column(texts: pa.Array) -> Matching:
-    """The matching shadows of a string column."""
-    table, kana = matching_table(), ja_safe_table()
-    return Matching(*_matching(*utf8_view(texts), table.first, table.rest, kana.voiced, kana.semivoiced))
+def matching_column(texts: pa.Array, unit: Unit = "characters") -> Matching:
+    """The matching shadows of a string column, as code points or as hashes of words (see the top of this file)."""
+    table, kana = matching_table(unit), ja_safe_table()
+    codes, offsets = _matching(*utf8_view(texts), table.first, table.rest, kana.voiced, kana.semivoiced)
+    return Matching(*(_words(codes, offsets, _unspaced()) if unit == "words" else (codes, offsets)))
+
+
+@functools.cache
+def _unspaced() -> npt.NDArray[np.bool_]:
+    """Which code points belong to scripts without spaces between words: kana and kanji."""
+    return np.isin(class_table(), (HIRAGANA, KATAKANA, KANJI))
 
 
 def empty_column(rows: int) -> Matching:
@@ -179,6 +204,34 @@ def mix64(x):  # type: ignore[no-untyped-def]
     x ^= x >> np.uint64(32)
     x *= np.uint64(0xD6E8FEB86659FD93)
     return x ^ (x >> np.uint64(32))
+
+
+@njit(cache=True, nogil=True)
+def _words(codes, offsets, unspaced):  # type: ignore[no-untyped-def]
+    """Rows of code points with breaks as rows of words, each the mixed polynomial hash of its code points."""
+    base = np.uint64(0x9E3779B97F4A7C15)
+    words = np.empty(len(codes), np.uint64)
+    ends = np.zeros(len(offsets), np.int64)
+    o = 0
+    for row in range(len(offsets) - 1):
+        word = np.uint64(0)  # no word has this: its first code adds one
+        for i in range(offsets[row], offsets[row + 1]):
+            code = codes[i]
+            alone = unspaced[code]
+            if word and (alone or code == _BREAK):
+                words[o] = mix64(word)
+                o += 1
+                word = np.uint64(0)
+            if alone:
+                words[o] = mix64(np.uint64(code) + np.uint64(1))
+                o += 1
+            elif code != _BREAK:
+                word = word * base + np.uint64(code) + np.uint64(1)
+        if word:
+            words[o] = mix64(word)
+            o += 1
+        ends[row + 1] = o
+    return words[:o].copy(), ends
 
 
 @njit(cache=True, nogil=True)

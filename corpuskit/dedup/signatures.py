@@ -27,7 +27,7 @@ from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter, read_batches, read_selected
 from corpuskit.text.buffers import Positions, utf8_view
 
-SIGN_PARAMS = {"ngram", "bands", "rows_per_band", "scope", "quality"}  # and whether URL and shadow are compared
+SIGN_PARAMS = {"shingles", "ngram", "bands", "rows_per_band", "scope", "quality"}  # and if URL and shadow are compared
 
 
 def signature_schema(bands: int) -> pa.Schema:
@@ -76,7 +76,7 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
                 for name in sources.unique().to_pylist():
                     salts.setdefault(name, xxhash.xxh3_64_intdigest((name or "").encode()))
                 seeds = [salts[name] for name in sources.to_pylist()]
-            matching = matching_column(texts) if params["shadow"] else empty_column(rows)
+            matching = matching_column(texts, shape.shingles) if params["shadow"] else empty_column(rows)
             keys = band_keys(matching, shape)
             if seeds is not None:
                 keys ^= np.array(seeds, np.uint64)[:, None]

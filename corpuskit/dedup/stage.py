@@ -161,7 +161,7 @@ class _Run:
 
         labels = {"memory": str(self.memory)}
         shards = [Shard(f"group-{n:06d}", (g, *texts), {**labels, "group": str(n)}) for n, g in enumerate(groups)]
-        params = self.params.model_dump(include={"ngram", "threshold", "transitive"}) | verify | self.policy
+        params = self.params.model_dump(include={"shingles", "ngram", "threshold", "transitive"}) | verify | self.policy
         verified = self._map(VERIFY, shards, "work/verified", params)
         self._report(verified)
         return self._inputs(verified, "work/verified", "gone")

@@ -106,7 +106,8 @@ def verify(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
     def values() -> Iterator[Keys]:
         for table in _of_group(shard.inputs[1:], int(shard.labels["group"])):
             for batch in table.to_batches():
-                sets = shingle_sets(matching_column(batch.column("text").fill_null("")), params["ngram"])
+                matching = matching_column(batch.column("text").fill_null(""), params["shingles"])
+                sets = shingle_sets(matching, params["ngram"])
                 sizes.append(np.diff(sets.offsets))
                 yield sets.values
             tables.append(table.drop_columns(["text"]))

@@ -276,7 +276,14 @@ def test_a_record_that_is_in_the_earlier_corpus_already(tmp_path: Path) -> None:
 def test_old_documents_are_never_removed(tmp_path: Path) -> None:
     case = Case(tmp_path).file("new", document("n", CAT))
     old = Case(tmp_path / "old").file("old", document("a", CAT_6), document("b", CAT_6), document("c", CAT_6 + "。"))
-    for changes in ({}, {"transitive": True}, {"preset": "fineweb"}, {"drop_all": True}, {"exact": ("text",)}):
+    for changes in (
+        {},
+        {"transitive": True},
+        {"preset": "fineweb"},
+        {"drop_all": True},
+        {"exact": ("text",)},
+        {"shingles": "words"},
+    ):
         assert case.run(against=old.shards, **changes) == {"n": NEAR}, changes
         [receipt] = (tmp_path / "out" / "receipts").glob("*.json")
         assert receipt.stem == "new"
