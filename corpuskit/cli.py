@@ -186,9 +186,10 @@ def clean(
     dry_run: DryRunOption = False,
 ) -> None:
     """Clean any files: normalise, measure, decide."""
-    from corpuskit.build.files import clean_files, describe_files, plan_clean_files
+    from corpuskit.build.files import check_out, clean_files, describe_files, plan_clean_files
     from corpuskit.build.workspace import open_space
 
+    check_out(input, out)
     plan = plan_clean_files(lang, input, text_field, url_field, rules, text_unit, reader)
     if dry_run:
         _show(describe_files(plan.shards), as_json)
@@ -280,19 +281,28 @@ def dedup(
         ),
     ] = None,
     substring_mode: Annotated[
-        Literal["cut", "mask", "drop"],
-        typer.Option("--substring-mode", help="What happens to such spans, or their documents."),
-    ] = "cut",
+        Literal["cut", "mask", "drop"] | None,
+        typer.Option("--substring-mode", help="What happens to such spans, or their documents: cut by default."),
+    ] = None,
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "ray",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
     """Remove exact and near duplicates from any files, over all of them together."""
-    from corpuskit.build.files import announce_dedup, dedup_files, describe_dedup, foreign_shards, plan_dedup_files
+    from corpuskit.build.files import (
+        announce_dedup,
+        check_out,
+        dedup_files,
+        describe_dedup,
+        foreign_shards,
+        plan_dedup_files,
+    )
     from corpuskit.build.workspace import open_space
-    from corpuskit.config import Paragraphs, Substring
+    from corpuskit.config import Paragraphs, Substring, UserError
 
+    if substring_mode and substring is None:
+        raise UserError(f"--substring-mode {substring_mode}: needs --substring CHARACTERS, such as --substring 100")
     given = {
         "preset": preset,
         "threshold": threshold,
@@ -306,7 +316,8 @@ def dedup(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     lines = Paragraphs(documents=paragraphs) if paragraphs else None
-    spans = Substring(length=substring, mode=substring_mode) if substring else None
+    spans = Substring(length=substring, mode=substring_mode or "cut") if substring else None
+    check_out(input, out)
     shards = foreign_shards(input, lang, text_field, url_field, text_unit, reader)
     plan = plan_dedup_files(shards, lang, changes, against, lines, spans)
     if dry_run:
@@ -334,9 +345,10 @@ def scrub(
     dry_run: DryRunOption = False,
 ) -> None:
     """Mask personal information in any files."""
-    from corpuskit.build.files import describe_files, foreign_shards, scrub_files
+    from corpuskit.build.files import check_out, describe_files, foreign_shards, scrub_files
     from corpuskit.build.workspace import open_space
 
+    check_out(input, out)
     shards = foreign_shards(input, lang, text_field, url_field, text_unit, reader)
     if dry_run:
         _show(describe_files(shards), as_json)
@@ -387,7 +399,7 @@ def pack(
     dry_run: DryRunOption = False,
 ) -> None:
     """Encode the corpora of the workspace, or any files, into token bins."""
-    from corpuskit.build.files import describe_files, foreign_shards, pack_files
+    from corpuskit.build.files import check_out, describe_files, foreign_shards, pack_files
     from corpuskit.build.tokens import pack_corpora, tokenizer_input
     from corpuskit.build.workspace import open_space
     from corpuskit.config import UserError
@@ -404,6 +416,7 @@ def pack(
         return
     if out is None or tokenizer is None:
         raise UserError("pack --input needs --out DIR and --tokenizer MODEL as well")
+    check_out(input, out)
     shards = foreign_shards(input, lang, text_field, url_field, text_unit, reader)
     if dry_run:
         _show(describe_files(shards), as_json)

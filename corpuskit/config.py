@@ -282,7 +282,7 @@ class Dedup(Strict):
     quality: str | None = None  # the signal that `survivor` calls quality; the higher the better
     prefer: tuple[str, ...] = ()  # sources that stay before all others; patterns such as *wiki, or wikipedia
     drop_all: bool = False  # keep no copy of what has duplicates
-    memory_gb: float = Field(default=4.0, gt=0)  # of one worker while it clusters; decides nothing else
+    memory_gb: float = Field(default=4.0, gt=0, le=1e6)  # of one worker while it clusters; decides nothing else
 
     def __init__(self, **given: Any) -> None:  # for type checkers: the preset fills what is required
         super().__init__(**given)
@@ -308,6 +308,8 @@ class Dedup(Strict):
                 + ("'20 x 450' is a misprint in RefinedWeb's text, " if misprint else "were the two swapped? ")
                 + "preset refinedweb is 450 bands of 20 rows"
             )
+        if not self.bands and not self.exact:
+            raise ValueError("nothing to look for: neither near-duplicates nor exact ones")
         if len(set(self.survivor)) < len(self.survivor) or {"newest", "oldest"} <= set(self.survivor):
             raise ValueError("survivor: each word once, and one of newest and oldest")
         return self

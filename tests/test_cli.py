@@ -67,6 +67,8 @@ MISTAKES = {
     "remote out": ("clean --lang ja --input {files}/good.jsonl --out s3://b/x", "--out s3://b/x: must be a folder"),
     "remote workspace": ("download --lang ja --dry-run --workspace gs://b/x", "--workspace gs://b/x: must be a folder"),
     "remote workspace to train in": ("train --workspace s3://b", "--workspace s3://b: must be a folder"),
+    "out in input": ("clean --lang ja --input {files} --out {files}/x --executor local", "lies in --input"),
+    "mode alone": ("dedup --input {files}/good.jsonl --out {out} --substring-mode drop", "needs --substring"),
     "reader": (f"{CLEAN} --input {{files}}/good.jsonl --reader aosora", "aosora: there is no such reader; did you"),
     "kind of file": (f"{CLEAN} --input {{files}}/data.docx", "unknown kind of file"),
     "text field": (f"{CLEAN} --input {{files}}/good.jsonl --text-field body", "no field 'body'; it has text;"),

@@ -52,6 +52,17 @@ def foreign_shards(
     return shards
 
 
+def check_out(patterns: Sequence[str], out: Path) -> None:
+    """Make sure that a folder which is read as a whole does not take in what is written.
+
+    Raises:
+        UserError: `out` is one of the folders, or lies in one.
+    """
+    for pattern in patterns:
+        if Path(pattern).is_dir() and out.resolve().is_relative_to(Path(pattern).resolve()):
+            raise UserError(f"--out {out}: lies in --input {pattern}, and would be read the next time; choose another")
+
+
 def describe_files(shards: Sequence[Shard]) -> dict[str, Any]:
     """What --dry-run says about foreign files."""
     whole = {s.inputs[0].name: s for s in shards}

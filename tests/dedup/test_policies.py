@@ -319,6 +319,10 @@ def test_settings_that_find_nothing_are_refused() -> None:
         Dedup(bands=8, rows_per_band=128)
     with pytest.raises(UserError, match="no such preset 'shrap'; did you mean sharp"):
         change_dedup(Dedup(), {"preset": "shrap"})
+    with pytest.raises(UserError, match="nothing to look for"):
+        change_dedup(Dedup(), {"preset": "exact", "exact": ()})
+    with pytest.raises(ValidationError, match="memory_gb"):
+        Dedup(memory_gb=float("inf"))
     assert Dedup(bands=450, rows_per_band=20, verify="sample").bands == 450
 
 
