@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError
+from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError, data_dir
 from corpuskit.engine.plan import Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts
+
+# of families that measure alike in all languages
+_WORDS_OF = {"characters": "mojibake.txt", "words": "en/stop_words.txt"}
 
 
 def clean(
@@ -51,12 +54,12 @@ def vocabularies(measuring: Measuring) -> dict[str, str]:
     Raises:
         UserError: there is no such file.
     """
-    from corpuskit.config import data_dir
     from corpuskit.filters.cut import lines_file
     from corpuskit.filters.urls import blocked_hosts
     from corpuskit.filters.words import list_files
 
     files = [lines_file(measuring.lines)] if measuring.lines else []
+    files += [data_dir("rules") / name for family, name in _WORDS_OF.items() if family in measuring.signals]
     if "lists" in measuring.signals:
         files += list_files(measuring.lang)
     if "url" in measuring.signals:
@@ -177,4 +180,5 @@ def scrub(shards: Sequence[Shard], *, out: Path, types: Sequence[str], runner: R
     """Mask personal information; kept/ and findings/ in `out`."""
     from corpuskit.privacy.scrub import STAGE
 
-    return map_shards(STAGE, shards, out=out, params={"types": list(types)}, runner=runner)
+    params = {"types": list(types), "patterns": file_sha256(data_dir("rules") / "privacy" / "patterns.yaml")}
+    return map_shards(STAGE, shards, out=out, params=params, runner=runner)

@@ -30,12 +30,12 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from corpuskit.config import Dedup
-from corpuskit.dedup import components, curve, exact, pairs
+from corpuskit.dedup import components, curve, exact, pairs, urls
 from corpuskit.dedup.outcome import OUTCOME
 from corpuskit.dedup.remove import REMOVE
 from corpuskit.dedup.signatures import SIGN, SIGN_PARAMS, document_files, sign_key
 from corpuskit.dedup.verify import EXTRACT, VERIFY
-from corpuskit.engine.plan import Input, Shard
+from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
 
@@ -114,6 +114,7 @@ class _Run:
     def signed(self, documents: Sequence[Shard]) -> list[Input]:
         """The signature files, in the order of the documents."""
         params = self.params.model_dump(include=SIGN_PARAMS) | {"url": "url" in self.params.exact}
+        params["tracking"] = file_sha256(urls.tracking_file()) if params["url"] else None
         params["shadow"] = self.params.bands > 0 or "shadow" in self.params.exact
         key = sign_key(params, SIGN.version)
         documents = [s if s.labels.get("index", key) == key else _without_index(s) for s in documents]

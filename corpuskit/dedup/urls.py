@@ -6,6 +6,7 @@ The path keeps its case and the other parameters their order: servers may tell t
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from corpuskit.config import UserError, data_dir, load_yaml
@@ -13,9 +14,14 @@ from corpuskit.config import UserError, data_dir, load_yaml
 _PORTS = {"http": ":80", "https": ":443"}
 
 
+def tracking_file() -> Path:
+    """The file of the parameters that are left out; a changed one signs all documents anew."""
+    return data_dir("rules") / "dedup" / "urls.yaml"
+
+
 @functools.cache
 def _tracking() -> tuple[frozenset[str], tuple[str, ...]]:
-    path = data_dir("rules") / "dedup" / "urls.yaml"
+    path = tracking_file()
     rules = load_yaml(path)
     try:
         return frozenset(map(str.lower, rules["names"])), tuple(map(str.lower, rules["prefixes"]))

@@ -23,7 +23,7 @@ def scrub(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     Args:
         shard: one input, a Parquet file of DOCUMENT rows; the label `source` is passed on.
         scratch: where the outputs are written.
-        params: `types`, the types to look for, see detect.TYPES.
+        params: `types`, the types to look for, see detect.TYPES; `patterns`, the hash of their file.
 
     Returns:
         Counts: documents `in` and `kept` (all of them), `masked_documents`, `findings` by type, code points and UTF-8

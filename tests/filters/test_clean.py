@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -215,3 +217,23 @@ def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
     assert (removed["text"], removed["rule"]) == ("the weather is", "wrong_language")
     assert removed["value"] < 0.5
     assert pq.read_schema(scratch / "signals.parquet").names == [*MEASURED.names, *signal_names(measuring), "rule"]
+
+
+@pytest.mark.parametrize("lang", ["ja", "en"])
+def test_every_file_of_rules_that_measuring_reads_is_in_the_key(lang: str) -> None:
+    """A process of its own sees which files are opened; the receipts' key has to hold the hash of each."""
+    script = f"""
+import pathlib, sys
+opened = set()
+sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
+import pyarrow as pa
+from corpuskit.build.stages import vocabularies
+from corpuskit.config import FAMILIES, Measuring, data_dir
+from corpuskit.filters.clean import measure_texts
+measuring = Measuring(lang="{lang}", normalize="ja-safe", lines="{lang}", signals=FAMILIES)
+measure_texts(pa.array(["ログイン"]), pa.array(["https://a.example/b"]), measuring)
+rules = data_dir("rules").resolve()
+read = {{p.relative_to(rules).as_posix() for p in map(pathlib.Path, opened) if p.resolve().is_relative_to(rules)}}
+assert len(read) > 5 and read == set(vocabularies(measuring)), (read, vocabularies(measuring).keys())
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
