@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from corpuskit.report.explained import print_explained
 from corpuskit.schema import MEASURED
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -71,6 +72,17 @@ def test_other_rules_judge_by_other_bounds_and_a_duplicate_says_so(sample: Path,
     assert next(c["min"] for c in found["checks"] if c["signal"] == "num_chars") == 400
     assert found["duplicate"] == {"rule": removed["rule"], "value": removed["value"]}
     assert "Removed as near_duplicate" in cli("explain", removed["id"], "--workspace", sample).stdout
+
+
+def test_a_text_in_place_of_its_file_and_a_duplicate_without_a_jaccard(
+    cli: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = cli("explain", "これは試しの文章です。" * 30)
+    assert done.returncode == 2
+    assert "no such file, and no id" in done.stderr
+    found = {"rules": "r", "checks": [], "signals": {}, "text": [], "verdict": {"kept": True}}
+    print_explained({**found, "duplicate": {"rule": "url_duplicate", "value": None}})
+    assert "Removed as url_duplicate\n" in capsys.readouterr().out
 
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e[red]赤[/red] \x00\x9b31m これは試しの文章です。\n" * 12

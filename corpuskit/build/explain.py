@@ -39,7 +39,7 @@ def explain(
     Raises:
         UserError: there is no such document, or the rules cannot be asked of it.
     """
-    if target != "-" and not Path(target).is_file() and re.fullmatch(r"[0-9a-f]{32}", target):
+    if target != "-" and not _is_file(target) and re.fullmatch(r"[0-9a-f]{32}", target):
         return _of_workspace(target, lang, preset, workspace)
     text = _read(target)
     lang = lang or "ja"
@@ -55,13 +55,20 @@ def explain(
     return {"file": target, "lang": lang, **_described(found, rules.name)}
 
 
+def _is_file(target: str) -> bool:
+    try:
+        return Path(target).is_file()
+    except OSError:  # too long for a name: a text
+        return False
+
+
 def _read(target: str) -> str:
     if target == "-":
         content = sys.stdin.buffer.read(_MOST_BYTES + 1)
     else:
         path = Path(target)
-        if not path.is_file():
-            raise UserError(f"explain {target}: no such file, and no id, which is 32 hex digits")
+        if not _is_file(target):
+            raise UserError(f"explain {target[:80]}: no such file, and no id, which is 32 hex digits")
         if path.suffix in _RECORDS:
             raise UserError(
                 f"explain {target}: takes the plain text of one document; for records: corpuskit clean --input"
@@ -102,8 +109,10 @@ def _found(id_: str, lang: str, shard: str, row: int, preset: str | None, worksp
     pieces = folder / "cut" / f"{shard}.parquet"
     cut = pq.read_table(pieces, filters=[("id", "=", id_)]).to_pylist() if pieces.is_file() else []
     found = Explanation(values, tuple(rules), tuple(segments(document["text"], cut)))
-    duplicates = workspace / "dedup" / lang / "removed" / f"{shard}.parquet"
-    removed = pq.read_table(duplicates, filters=[("id", "=", id_)]).to_pylist() if duplicates.is_file() else []
+    removed: list[dict[str, Any]] = []
+    for step in ("dedup", "paragraphs", "substring"):
+        path = workspace / step / lang / "removed" / f"{shard}.parquet"
+        removed += pq.read_table(path, filters=[("id", "=", id_)]).to_pylist() if path.is_file() else []
     return {
         "id": id_,
         "shard": shard,
