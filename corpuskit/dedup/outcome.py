@@ -73,7 +73,7 @@ def outcome(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, An
         np.add.at(sizes, survivor[start : start + (1 << 20)], 1)
 
     members = sum(int((sizes[survivor[start : start + (1 << 20)]] > 1).sum()) for start in range(0, n, 1 << 20))
-    parts = 1 + members * _BYTES_PER_MEMBER // (4 * int(share))
+    parts = 1 + int(members * _BYTES_PER_MEMBER / (4 * share))
     with TableWriter(scratch / "_.parquet", CLUSTER) as writer:
         rows = _clusters(signatures, survivor, sizes, jaccard, rules, members, parts)
         for batch in _recut(rows):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +21,10 @@ def spilled(folder: Path, size: int, kind: npt.DTypeLike, bound: float) -> npt.N
     if size * kind.itemsize <= bound:
         return np.zeros(size, kind)
     with tempfile.TemporaryFile(dir=folder) as file:
-        file.truncate(size * kind.itemsize)
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here, and not a SIGBUS where a page is written
+            os.posix_fallocate(file.fileno(), 0, size * kind.itemsize)
+        else:
+            file.truncate(size * kind.itemsize)
         return np.asarray(np.memmap(file, kind, "r+", shape=(size,)))
 
 

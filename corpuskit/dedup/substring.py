@@ -398,10 +398,12 @@ def _best(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def report(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """The most repeated spans of all files, personal information masked: `most_repeated.jsonl`."""
-    lines = (line for file in shard.inputs for line in Path(file.path).read_bytes().splitlines())
+    found: list[dict[str, Any]] = []
+    for top in shard.inputs:  # one after the other: there may be many
+        found = _best([*found, *map(orjson.loads, Path(top.path).read_bytes().splitlines())])
     taken: dict[str, list[tuple[int, int]]] = {}
     best: list[dict[str, Any]] = []
-    for span in _best([orjson.loads(line) for line in lines]):
+    for span in found:
         start, end = span["first_start"], span["first_start"] + span["characters"]
         others = taken.setdefault(span["first_id"], [])
         if not any(start < b and a < end for a, b in others):  # of those that overlap only the best
