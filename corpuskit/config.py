@@ -357,7 +357,7 @@ class Paragraphs(Strict):
     memory: int = Field(default=1 << 30, ge=1 << 20)  # bytes one range of lines may take; decides nothing else
 
 
-Family = Literal["characters", "lines", "repetition", "words", "word_repetition", "lists", "url"]
+Family = Literal["characters", "lines", "repetition", "words", "word_repetition", "lists", "url", "upstream"]
 FAMILIES: tuple[Family, ...] = get_args(Family)
 
 

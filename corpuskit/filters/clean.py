@@ -22,7 +22,7 @@ from corpuskit.config import Measuring
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
-from corpuskit.filters import cut, urls, words
+from corpuskit.filters import cut, upstream, urls, words
 from corpuskit.filters.language import language_probability
 from corpuskit.filters.rules import KEPT, count_verdicts, from_params, judge, new_counts, rule_column
 from corpuskit.filters.signals import FAMILIES, measure, signals_of
@@ -38,13 +38,14 @@ def signal_names(measuring: Measuring) -> tuple[str, ...]:
     names = signals_of(_of_the_text(measuring))
     names += words.SIGNALS if "lists" in measuring.signals else ()
     names += urls.SIGNALS if "url" in measuring.signals else ()
+    names += upstream.SIGNALS if "upstream" in measuring.signals else ()
     if measuring.lines:
         names += cut.SIGNALS
     return (*names, "language_probability") if measuring.language_id else names
 
 
 def _of_the_text(measuring: Measuring) -> list[str]:
-    """The families that filters/signals.py measures; lists and URLs come after them."""
+    """The families that filters/signals.py measures; lists, URLs and upstream's own come after them."""
     return [family for family in measuring.signals if family in FAMILIES]
 
 
@@ -62,12 +63,15 @@ class Measured(NamedTuple):
     pieces: pa.RecordBatch | None
 
 
-def measure_texts(texts: pa.Array, links: pa.Array, measuring: Measuring, lid_model: str | None = None) -> Measured:
+def measure_texts(
+    texts: pa.Array, links: pa.Array, metas: pa.Array, measuring: Measuring, lid_model: str | None = None
+) -> Measured:
     """Normalise, cut and measure a column of texts.
 
     Args:
         texts: a string column without nulls.
         links: their URLs; may be null.
+        metas: their `meta`, where upstream's own signals are; may be null.
         measuring: what to do.
         lid_model: the path of the language model, where `measuring` asks for a language.
     """
@@ -86,6 +90,8 @@ def measure_texts(texts: pa.Array, links: pa.Array, measuring: Measuring, lid_mo
         families.append(words.measure_lists(shadow, measuring.lang))
     if "url" in measuring.signals:
         families.append(urls.measure_urls(links, measuring.blocklist))
+    if "upstream" in measuring.signals:
+        families.append(upstream.measure_upstream(metas))
     families += last
     return Measured(texts, np.concatenate(families, axis=1, dtype=np.float32, casting="same_kind"), pieces)
 
@@ -116,7 +122,8 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     with ExitStack() as stack:
         out = {kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", s)) for kind, s in files.items()}
         for batch in read_documents(shard, quarantine):
-            texts, signals, pieces = measure_texts(batch.column("text"), batch.column("url"), measuring, lid_model)
+            given = (batch.column("text"), batch.column("url"), batch.column("meta"))
+            texts, signals, pieces = measure_texts(*given, measuring, lid_model)
             if pieces is not None:
                 ids = batch.column("id").take(pieces.column("row"))
                 out["cut"].write(pa.RecordBatch.from_arrays([ids, *pieces.columns[1:]], schema=CUT))

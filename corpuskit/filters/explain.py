@@ -49,9 +49,8 @@ class Explanation:
 
 def explain_text(text: str, measuring: Measuring, rules: Sequence[Rule], lid_model: str | None) -> Explanation:
     """Measure and judge a text as `clean` would one without a URL."""
-    texts, signals, pieces = measure_texts(
-        pa.array([text], pa.string()), pa.nulls(1, pa.string()), measuring, lid_model
-    )
+    nothing = pa.nulls(1, pa.string())
+    texts, signals, pieces = measure_texts(pa.array([text], pa.string()), nothing, nothing, measuring, lid_model)
     names = signal_names(measuring)
     cut = [] if pieces is None else pieces.to_pylist()
     values = dict(zip(names, map(float, signals[0]), strict=True))

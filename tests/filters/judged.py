@@ -58,7 +58,7 @@ def signals_of_texts(
     families = [family for family in FAMILIES if lang != "code" or family != "lists"]
     measuring = load_pipeline(lang).measuring().model_copy(update={"language_id": None, "signals": families})
     links = pa.array(urls or [None] * len(texts), pa.string())
-    measured = measure_texts(pa.array(texts, pa.string()), links, measuring).signals
+    measured = measure_texts(pa.array(texts, pa.string()), links, pa.nulls(len(texts), pa.string()), measuring).signals
     signals = np.zeros((len(texts), len(NAMES)), np.float32)
     signals[:, [NAMES.index(name) for name in signal_names(measuring)]] = measured
     signals[:, -1] = 1 if language is None else language

@@ -231,7 +231,7 @@ from corpuskit.build.stages import vocabularies
 from corpuskit.config import FAMILIES, Measuring, data_dir
 from corpuskit.filters.clean import measure_texts
 measuring = Measuring(lang="{lang}", normalize="ja-safe", lines="{lang}", signals=FAMILIES)
-measure_texts(pa.array(["ログイン"]), pa.array(["https://a.example/b"]), measuring)
+measure_texts(pa.array(["ログイン"]), pa.array(["https://a.example/b"]), pa.nulls(1, pa.string()), measuring)
 rules = data_dir("rules").resolve()
 read = {{p.relative_to(rules).as_posix() for p in map(pathlib.Path, opened) if p.resolve().is_relative_to(rules)}}
 assert len(read) > 5 and read == set(vocabularies(measuring)), (read, vocabularies(measuring).keys())
