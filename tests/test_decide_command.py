@@ -23,7 +23,7 @@ extends: corpuskit-ja
 change:
   too_short: {min: 120, severities: [60, 20]}
   unpunctuated_sentences: {max: 40}
-drop: [short_lines]
+drop: [short_lines, few_hiragana]
 """
 
 

@@ -250,7 +250,9 @@ def start_ray(workers: int) -> Any:
     import ray
 
     if not ray.is_initialized():
-        options: dict[str, Any] = {} if address else {"num_cpus": workers, "include_dashboard": False}
+        # "local": Ray would else look for any cluster that was started on this machine
+        own = {"address": "local", "num_cpus": workers, "include_dashboard": False}
+        options: dict[str, Any] = {} if address else own
         ray.init(logging_level=logging.ERROR, log_to_driver=False, **options)
     return ray
 
