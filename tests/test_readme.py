@@ -16,6 +16,7 @@ from corpuskit.cli import app
 from corpuskit.config import load_rules
 from corpuskit.filters.cut import SIGNALS as CUT_SIGNALS
 from corpuskit.filters.signals import SIGNALS
+from corpuskit.filters.upstream import SIGNALS as UPSTREAM_SIGNALS
 from corpuskit.filters.urls import SIGNALS as URL_SIGNALS
 from corpuskit.filters.words import SIGNALS as LIST_SIGNALS
 
@@ -131,7 +132,7 @@ def test_nothing_of_a_writers_machine_stands_in_a_page(page: Path) -> None:
 
 def test_the_steps_page_lists_every_signal_and_the_rules_use_them() -> None:
     table = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "steps.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert table == [*SIGNALS, *LIST_SIGNALS, *URL_SIGNALS, *CUT_SIGNALS, "language_probability"]
+    assert table == [*SIGNALS, *LIST_SIGNALS, *URL_SIGNALS, *UPSTREAM_SIGNALS, *CUT_SIGNALS, "language_probability"]
     for lang in ("ja", "en", "code"):
         assert {rule.signal for rule in load_rules(lang).rules} <= set(table)
 
