@@ -124,7 +124,7 @@ def cut_column(texts: pa.Array, lines: str) -> Cut:
     if len(spans) == 0:
         return Cut(texts, shadow, signals, pa.RecordBatch.from_pylist([], PIECE))
     data, byte_offsets = utf8_view(texts)
-    chars = cut_kernels.to_characters(spans, shadow.offsets, shadow.origin)
+    chars = cut_kernels.to_characters(spans, shadow.offsets, shadow.origin, data, byte_offsets)
     kept, kept_offsets, cut, cut_offsets = cut_kernels.take_out(data, byte_offsets, chars)
     columns = [
         pa.array(chars[:, 0]),

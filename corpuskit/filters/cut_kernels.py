@@ -177,13 +177,19 @@ def _spans(lines, gone, low, high, codes, origin, spans, where, n):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def to_characters(spans, offsets, origin):  # type: ignore[no-untyped-def]
+def to_characters(spans, offsets, origin, data, byte_offsets):  # type: ignore[no-untyped-def]
     """Spans of shadow.codes as spans of characters of the stored texts: row, start, end."""
     out = spans.copy()
     for k in range(len(spans)):
-        low, high, stop = spans[k, 1], spans[k, 2], offsets[spans[k, 0] + 1]
+        row, low, high = spans[k]
         out[k, 1] = origin[low]
-        out[k, 2] = np.int64(origin[high]) if high < stop else np.int64(origin[stop - 1]) + 1
+        if high < offsets[row + 1]:
+            out[k, 2] = origin[high]
+        else:  # to the end of the text: the last shadow character can stand for several (CR LF, ｶﾞ)
+            length = 0
+            for i in range(byte_offsets[row], byte_offsets[row + 1]):
+                length += data[i] & 0xC0 != 0x80
+            out[k, 2] = length
     return out
 
 
