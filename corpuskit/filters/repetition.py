@@ -4,8 +4,8 @@ Everything is exact; counters that different n-grams may share only tell where i
 
     top n-grams        a frequent n-gram stands only where the counters of all its 2-grams are high
     duplicate n-grams  for each place, the longest stretch of up to LONGEST symbols that occurred earlier tells of all
-                       sizes. It is found in a trie of the earlier n-grams, or, where a long stretch goes on, by
-                       comparing one more symbol with its earlier copy
+                       sizes: first against the place where its 5-gram stands first, then, round by round, against
+                       the first of those that left that one at the same symbol and go on alike
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from corpuskit.filters.chars import Chars
 
 SHORTEST, LONGEST = 5, 10  # duplicate n-grams
 _SEEN_BITS = 24  # at most; more places than that only mean more false alarms
-_ROOM = 1 << 20  # slots a document's tables start with at most, so that one giant line of one character stays small
 REPETITION = (
     *(f"top_{n}gram_char_fraction" for n in (2, 3, 4)),
     *(f"duplicate_{n}gram_char_fraction" for n in range(SHORTEST, LONGEST + 1)),
@@ -51,12 +50,9 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
     while bits < _SEEN_BITS and 1 << bits < 4 * longest:
         bits += 1
     seen = np.empty(1 << bits, np.uint8)
-    room = 256
-    while room < min(4 * longest, _ROOM):
-        room *= 2
-    slots, link_keys, link_nodes = np.empty(room, np.int32), np.empty(room, np.uint64), np.empty(room, np.int32)
-    work = np.empty((4, longest + 1), np.int32)
-    tree = np.empty((2, 2 * longest + 2), np.int32)
+    work = np.empty((5, longest + 1), np.int32)
+    lengths = np.empty(longest, np.uint8)
+    slots, keys = np.empty(256, np.int32), np.empty(64, np.uint64)
     for row in range(len(offsets) - 1):
         text = symbols[offsets[row] : offsets[row + 1]]
         n = len(text)
@@ -71,20 +67,11 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
             out[row, size - 2] = min(1.0, best * best_width / width)
             guess = max(best // 2, 2)
         if n >= SHORTEST:
-            flagged, bits = _flag(text, hashes, seen)
-            room = 256
-            while room < min(2 * flagged, _ROOM):
-                room *= 2
-            while True:
-                if room > len(slots):
-                    slots, link_keys = np.empty(room, np.int32), np.empty(room, np.uint64)
-                    link_nodes = np.empty(room, np.int32)
-                covered, frequent = _duplicates(
-                    text, hashes, bits, seen, slots[:room], work, tree, link_keys[:room], link_nodes[:room], widths
-                )
-                if frequent >= 0:
-                    break
-                room *= 4
+            bits = _hash_5grams(text, hashes, seen)
+            places = _twice(hashes[: n - SHORTEST + 1], seen, work[0])
+            if places > len(keys):
+                slots, keys = np.empty(4 * places, np.int32), np.empty(places, np.uint64)
+            covered, frequent = _duplicates(text, hashes, bits, places, work, lengths, slots, keys, widths)
             for size in range(SHORTEST, LONGEST + 1):
                 out[row, size - 2] = covered[size] / width
             if out.shape[1] > LONGEST - 1:
@@ -161,8 +148,8 @@ def _top(text, size, ceilings, guess, widths, work):  # type: ignore[no-untyped-
 
 
 @njit(cache=True, nogil=True)
-def _flag(text, hashes, seen):  # type: ignore[no-untyped-def]
-    """Hash the 5-grams; `seen[hash]` is 2 where two or more share a hash. How many do so again, and bits of a hash."""
+def _hash_5grams(text, hashes, seen):  # type: ignore[no-untyped-def]
+    """Hash the 5-grams; `seen[hash]` is 2 where two or more share a hash. How many bits a hash has."""
     last = len(text) - SHORTEST + 1
     bits = 6
     while 1 << bits < 4 * len(text) and 1 << bits < len(seen):
@@ -178,137 +165,179 @@ def _flag(text, hashes, seen):  # type: ignore[no-untyped-def]
             + text[i + 4] * np.uint32(0x165667B1)
         )
         hashes[i] = np.uint32(mixed * np.uint32(0x2C1B3C6D)) >> shift
-    flagged = 0
     for i in range(last):
         count = seen[hashes[i]]
         seen[hashes[i]] = count + (count < 2)
-        flagged += count > 0
-    return flagged, bits
+    return bits
 
 
 @njit(cache=True, nogil=True)
-def _duplicates(text, hashes, bits, seen, slots, work, tree, link_keys, link_nodes, widths):  # type: ignore[no-untyped-def]
+def _twice(hashes, seen, places):  # type: ignore[no-untyped-def]
+    """List the places whose hash occurs twice or more; how many these are."""
+    found = 0
+    for i in range(len(hashes)):
+        places[found] = i
+        found += seen[hashes[i]] > 1
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _duplicates(text, hashes, bits, found, work, lengths, slots, keys, widths):  # type: ignore[no-untyped-def]
     """Characters covered by n-grams that occurred earlier, by size, and occurrences of the most frequent 5-grams.
 
-    The trie: n-grams of SHORTEST symbols are found by hash, by the place where they first occur. Each leads to a node;
-    a node stands for a stretch that starts at `tree[0]` and is the same, `tree[1]` symbols far, wherever the node was
-    met. There it branches, by the next symbol. Occurrences are -1 when the tables were too small.
+    `work[0]` lists the `found` places whose 5-gram may occur twice.
     """
     n = len(text)
-    last = n - SHORTEST + 1
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    roots, counts, root_of, node_of = work[0], work[1], work[2], work[3]
-    starts, reaches = tree[0], tree[1]
-    mask = len(slots) - 1
-    room_bits = 0
-    while 1 << room_bits < len(slots):
-        room_bits += 1
-    left, right = max(room_bits - bits, 0), max(bits - room_bits, 0)
-    full = 3 * len(slots) // 4
-    slots[:] = -1
-    link_keys[:] = 0
-    num_links = num_nodes = num_roots = unique = 0
-    covered, covered_to = np.zeros(LONGEST + 1, np.int64), np.full(LONGEST + 1, widths[0], np.int64)
+    places, nearest, counts, run_to, items = work[0], work[1], work[2], work[3], work[4]
+    once = n - SHORTEST + 1 - found
+    found = _roots(text, hashes, bits, found, places, nearest, counts, run_to, lengths, slots)
+    repeated = num_roots = 0
+    for at in range(found):
+        i = places[at]
+        is_root = np.int64(nearest[i] == i)
+        places[repeated] = i
+        repeated += 1 - is_root
+        items[num_roots] = counts[i]
+        num_roots += is_root
+    frequent = _most_frequent(items[:num_roots], int(np.sqrt(once + num_roots)))
 
-    i = 0
-    while i < last:
-        if seen[hashes[i]] < 2:
-            unique += 1
-            i += 1
-            continue
-        slot = (np.int64(hashes[i]) << left) >> right
-        root = slots[slot]
-        while root >= 0 and not (
-            text[root] == text[i]
-            and text[root + 1] == text[i + 1]
-            and text[root + 2] == text[i + 2]
-            and text[root + 3] == text[i + 3]
-            and text[root + 4] == text[i + 4]
-        ):
-            slot = (slot + 1) & mask
-            root = slots[slot]
-        if num_roots >= full or num_links >= full:
-            return covered, -1
-        if root < 0:  # the first of its kind
-            slots[slot] = i
-            root_of[i] = i
-            counts[i] = 1
-            roots[num_roots] = i
-            num_roots += 1
-            node_of[i] = num_nodes
-            starts[num_nodes], reaches[num_nodes] = i, LONGEST
-            num_nodes += 1
-            i += 1
-            continue
-        root_of[i] = root
-        counts[root] += 1
+    rest = 0
+    for at in range(repeated):
+        i = places[at]
+        items[rest] = i
+        rest += np.int64((lengths[i] < LONGEST) & (i + lengths[i] < n))
+    while rest > 1:
+        rest = _extend(text, items, rest, nearest, lengths, slots, keys, counts)
+        items, counts = counts, items
 
-        node = node_of[root]
-        above = -1  # the link that leads to the node
-        length = SHORTEST
-        most = min(LONGEST, n - i)
-        while True:
-            start, reach = starts[node], min(reaches[node], most)
-            while length < reach and text[start + length] == text[i + length]:
-                length += 1
-            if length == most:
-                break
-            if length < reaches[node]:  # branch off in the middle: a new node above this one
-                upper = num_nodes
-                starts[upper], reaches[upper] = start, length
-                if above < 0:
-                    node_of[root] = upper
-                else:
-                    link_nodes[above] = upper
-                key = ((np.uint64(upper) << np.uint64(32)) | np.uint64(text[start + length])) + np.uint64(1)
-                slot = np.int64((key * golden) >> np.uint64(32)) & mask
-                while link_keys[slot] != 0:
-                    slot = (slot + 1) & mask
-                link_keys[slot], link_nodes[slot] = key, node
-                node = upper
-                num_nodes += 1
-                num_links += 1
-            key = ((np.uint64(node) << np.uint64(32)) | np.uint64(text[i + length])) + np.uint64(1)
-            above = np.int64((key * golden) >> np.uint64(32)) & mask
-            while link_keys[above] != 0 and link_keys[above] != key:
-                above = (above + 1) & mask
-            if link_keys[above] == 0:
-                link_keys[above], link_nodes[above] = key, num_nodes
-                starts[num_nodes], reaches[num_nodes] = i, LONGEST
-                num_nodes += 1
-                num_links += 1
-                break
-            node = link_nodes[above]
-        for size in range(SHORTEST, length + 1):
-            covered[size] += widths[i + size] - max(covered_to[size], widths[i])
-            covered_to[size] = widths[i + size]
-        i += 1
-        if length == LONGEST:
-            begin = i
-            start += 1
-            while i + LONGEST <= n and text[i + LONGEST - 1] == text[start + LONGEST - 1]:
-                root = root_of[start]
-                root_of[i] = root
-                counts[root] += 1
-                i += 1
-                start += 1
-            if i > begin:
-                for size in range(SHORTEST, LONGEST + 1):
-                    covered[size] += widths[i - 1 + size] - widths[begin - 1 + size]
-                    covered_to[size] = widths[i - 1 + size]
-
-    # BigScience: the most frequent n-grams, as many as the root of how many differ, those that occur once left out
-    frequent = 0
-    if num_roots:
-        highest = 1
-        for at in range(num_roots):
-            highest = max(highest, counts[roots[at]])
-        by_count = np.zeros(highest + 1, np.int64)
-        for at in range(num_roots):
-            by_count[counts[roots[at]]] += 1
-        wanted = int(np.sqrt(unique + num_roots))
-        for count in range(highest, 1, -1):
-            taken = min(wanted, by_count[count])
-            frequent += taken * count
-            wanted -= taken
+    covered = np.zeros(LONGEST + 1, np.int64)
+    for size in range(SHORTEST, LONGEST + 1):
+        total, to, rest = np.int64(0), np.int64(widths[0]), 0  # no branch that cannot be foretold
+        for at in range(repeated):
+            i = places[at]
+            long_enough = np.int64(lengths[i] >= size)
+            end = np.int64(widths[min(run_to[i] + size, n)])
+            total += long_enough * (end - max(to, np.int64(widths[i])))
+            to = max(to, long_enough * end)
+            places[rest] = i
+            rest += long_enough
+        covered[size], repeated = total, rest
     return covered, frequent
+
+
+@njit(cache=True, nogil=True)
+def _roots(text, hashes, bits, found, places, nearest, counts, run_to, lengths, slots):  # type: ignore[no-untyped-def]
+    """Find the root of the 5-gram at each of `places`: where it stands first. How many of the places stay in the list.
+
+    `nearest` is the root, `counts` tells of a root how often its 5-gram stands anywhere, `lengths` how many symbols (0
+    for a root, at most LONGEST) a place has in common with its root. Where that is LONGEST, the two are followed as
+    long as they agree: `run_to` is the last place of such a run, and of its places only the first one stays.
+    """
+    n = len(text)
+    size_bits = 4
+    while 1 << size_bits < found + found // 2:
+        size_bits += 1
+    left, right, mask = max(size_bits - bits, 0), max(bits - size_bits, 0), (1 << size_bits) - 1
+    slots[: mask + 1] = -1
+    at = kept = 0
+    while at < found:
+        i = places[at]
+        places[kept] = i
+        at += 1
+        kept += 1
+        slot = (np.int64(hashes[i]) << left) >> right
+        root = slots[slot] if slots[slot] >= 0 else i  # without a branch: which of them it is cannot be foretold
+        while not _same(text, root, i):
+            slot = (slot + 1) & mask
+            root = slots[slot] if slots[slot] >= 0 else i
+        slots[slot] = root
+        counts[root] = 1 + (counts[root] if root != i else 0)
+        nearest[i] = root
+        run_to[i] = i
+        lengths[i] = 0
+        if root == i:
+            continue
+        length = _common(text, root, i, SHORTEST)
+        lengths[i] = length
+        if length < LONGEST:
+            continue
+        first = i
+        root += 1
+        i += 1
+        while i + LONGEST <= n and text[i + LONGEST - 1] == text[root + LONGEST - 1]:
+            nearest[i] = nearest[root]
+            counts[nearest[i]] += 1
+            root += 1
+            i += 1
+        run_to[first] = i - 1
+        at += i - 1 - first
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _same(text, a, b):  # type: ignore[no-untyped-def]
+    """Whether the 5 symbols at two places are equal."""
+    return (
+        (text[a] == text[b])
+        & (text[a + 1] == text[b + 1])
+        & (text[a + 2] == text[b + 2])
+        & (text[a + 3] == text[b + 3])
+        & (text[a + 4] == text[b + 4])
+    )
+
+
+@njit(cache=True, nogil=True)
+def _common(text, a, b, length):  # type: ignore[no-untyped-def]
+    """How many symbols, at most LONGEST, are equal from a place and from a later one on; `length` are known to be."""
+    most = min(LONGEST, len(text) - b)
+    while length < most and text[a + length] == text[b + length]:
+        length += 1
+    return length
+
+
+@njit(cache=True, nogil=True)
+def _most_frequent(counts, wanted):  # type: ignore[no-untyped-def]
+    """Occurrences of the `wanted` most frequent n-grams, those that occur once left out (BigScience)."""
+    by_count = np.zeros(counts.max() + 1 if len(counts) else 1, np.int64)
+    for count in counts:
+        by_count[count] += 1
+    frequent = 0
+    for count in range(len(by_count) - 1, 1, -1):
+        taken = min(wanted, by_count[count])
+        frequent += taken * count
+        wanted -= taken
+    return frequent
+
+
+@njit(cache=True, nogil=True)
+def _extend(text, items, num, nearest, lengths, slots, keys, out):  # type: ignore[no-untyped-def]
+    """Look for an earlier place that has more symbols in common with each of `items` than its nearest one has.
+
+    Such a place has the same nearest one, leaves it after as many symbols, and goes on with the same symbol. The first
+    of them becomes the nearest. Lists in `out` those that may go further still; how many these are.
+    """
+    size_bits = 4
+    while 1 << size_bits < 2 * num:
+        size_bits += 1
+    shift, mask = np.uint64(64 - size_bits), (1 << size_bits) - 1
+    slots[: mask + 1] = -1
+    left = 0
+    for at in range(num):
+        i = items[at]
+        length = np.int64(lengths[i])
+        key = np.uint64(nearest[i]) << np.uint64(32) | np.uint64(text[i + length]) << np.uint64(4) | np.uint64(length)
+        keys[at] = key
+        slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> shift)
+        first = slots[slot] if slots[slot] >= 0 else at
+        while keys[first] != key:
+            slot = (slot + 1) & mask
+            first = slots[slot] if slots[slot] >= 0 else at
+        slots[slot] = first
+        if first == at:
+            continue
+        nearest[i] = items[first]
+        length = _common(text, items[first], i, length + 1)
+        lengths[i] = length
+        out[left] = i
+        left += np.int64((length < LONGEST) & (i + length < len(text)))
+    return left

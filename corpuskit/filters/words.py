@@ -28,7 +28,8 @@ from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE, class_table
 
 LISTS = ("adult", "violence", "discrimination", "advertising", "boilerplate")
-_WHITE, _STARTS, _NUMBER = np.uint16(1 << 15), np.uint16(1 << 14), np.uint16((1 << 14) - 1)
+_WHITE, _NUMBER = np.uint16(1 << 15), np.uint16((1 << 15) - 1)
+_PAIR_BITS = 16
 SIGNALS = tuple(f"{name}_{what}" for name in LISTS for what in ("hits", "types", "char_fraction"))
 
 
@@ -55,8 +56,8 @@ class _Trie(NamedTuple):
 
     Attributes:
         words: the patterns.
-        symbols: code point -> column of `next`, 0 for one that is in no pattern; A-Z are a-z; _WHITE marks white space,
-            _STARTS what a pattern begins with.
+        symbols: code point -> column of `next`, 0 for one that is in no pattern; A-Z are a-z; _WHITE marks white space.
+        pairs: one bit for each hash of two symbols, set where a pattern begins with them.
         next: (node, symbol) -> node, 0 where no pattern goes on; node 0 is the root.
         found: node -> the first pattern that ends there, or -1; `also`: pattern -> the next one that ends there too.
         lists: pattern -> its list; `length`: of the pattern; `exempt`: whether it is a not_inside.
@@ -65,6 +66,7 @@ class _Trie(NamedTuple):
 
     words: tuple[str, ...]
     symbols: npt.NDArray[np.uint16]
+    pairs: npt.NDArray[np.uint8]
     next: npt.NDArray[np.int32]
     found: npt.NDArray[np.int32]
     also: npt.NDArray[np.int32]
@@ -153,13 +155,15 @@ def _trie(lang: str) -> _Trie:
             also[number], found[node] = found[node], number
 
     classes = class_table()
-    symbols[np.isin(symbols, list(children[0]))] |= _STARTS
+    pairs = np.zeros(1 << _PAIR_BITS, np.uint8)
+    pairs[[_pair(*(int(symbols[ord(c)]) for c in word[:2])) for word, _, _ in patterns]] = 1
     symbols[(classes == SPACE) | (classes == NEWLINE)] |= _WHITE
     kinds = np.array([[classes[ord(w[0])], classes[ord(w[-1])]] for w, _, _ in patterns], np.uint8)
     kinds[~np.isin(kinds, (KATAKANA, LATIN))] = 0
     return _Trie(
         tuple(w for w, _, _ in patterns),
         symbols,
+        np.packbits(pairs, bitorder="little"),
         following,
         found,
         also,
@@ -177,8 +181,14 @@ def _fold(word: str) -> str:
 
 
 @njit(cache=True, nogil=True)
+def _pair(first, second):  # type: ignore[no-untyped-def]
+    """The hash of two symbols, which are numbers from 0 on."""
+    return (first * 40503 + second * 30011) & ((1 << _PAIR_BITS) - 1)
+
+
+@njit(cache=True, nogil=True)
 def _measure(  # type: ignore[no-untyped-def]
-    codes, offsets, classes, num_lists, symbols, following, found, also, lists, length, exempt, edges
+    codes, offsets, classes, num_lists, symbols, pairs, following, found, also, lists, length, exempt, edges
 ):
     rows = len(offsets) - 1
     out = np.zeros((rows, 3 * num_lists), np.float64)
@@ -186,16 +196,26 @@ def _measure(  # type: ignore[no-untyped-def]
     counted = 0  # those that count, over all rows
     last_row = np.full(len(length), -1, np.int64)
     covered_to = np.empty(num_lists, np.int64)
+    longest = 0
+    for row in range(rows):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    places = np.empty(longest + 1, np.int64)  # where two symbols stand that a pattern may begin with
     for row in range(rows):
         low, high = offsets[row], offsets[row + 1]
         n = counted
-        chars = 0
-        for i in range(low, high):
-            symbol = symbols[codes[i]]
-            chars += symbol < _WHITE
-            if not symbol & _STARTS or i + 1 == high:
+        num_places = 0
+        before = np.int64(0)
+        for i in range(low, high):  # without a branch: most of these pairs begin nothing, but many do
+            symbol = np.int64(symbols[codes[i]] & _NUMBER)
+            pair = _pair(before, symbol)
+            places[num_places] = i - 1
+            num_places += (pairs[pair >> 3] >> (pair & 7)) & 1
+            before = symbol
+        for at in range(num_places):
+            i = np.int64(places[at])
+            if i < low:  # symbol 0 before the first one
                 continue
-            node = following[following[0, symbol & _NUMBER], symbols[codes[i + 1]] & _NUMBER]
+            node = following[following[0, symbols[codes[i]] & _NUMBER], symbols[codes[i + 1]] & _NUMBER]
             end = i + 2
             while node:
                 pattern = found[node]
@@ -239,6 +259,10 @@ def _measure(  # type: ignore[no-untyped-def]
                 hits[counted, 0], hits[counted, 1], hits[counted, 2] = hits[k, 0], hits[k, 1], hits[k, 2]
                 hits[counted, 3] = -1 - hits[k, 3]
                 counted += 1
+        chars = 0
+        if counted > begun:
+            for i in range(low, high):
+                chars += symbols[codes[i]] < _WHITE
         for which in range(num_lists):
             if out[row, 3 * which] > 1:
                 out[row, 3 * which + 2] /= chars

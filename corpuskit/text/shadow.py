@@ -57,7 +57,11 @@ class Shadow(NamedTuple):
 def shadow_column(texts: pa.Array) -> Shadow:
     """The shadows of a string column."""
     data, offsets = utf8_view(texts)
-    codes, ends, origin, controls, composing = _shadow(data, offsets, *fold_table(), *ja_safe_table()[1:])
+    size = int(offsets[-1] - offsets[0])
+    folded = _shadow(data, offsets, size, *fold_table(), *ja_safe_table()[1:])
+    if folded[1][-1] < 0:
+        folded = _shadow(data, offsets, _MOST_PER_BYTE * size, *fold_table(), *ja_safe_table()[1:])
+    codes, ends, origin, controls, composing = folded
     # a few documents hold combining characters, and fewer still need them put together
     rebuilt = {row: found for row in np.flatnonzero(composing) if (found := _composed(data, offsets[row : row + 2]))}
     if not rebuilt:
@@ -114,24 +118,17 @@ def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | 
     return np.array(codes, np.uint32), np.array(origin, np.uint32)
 
 
+_MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes
+
+
 @njit(cache=True, nogil=True)
-def _shadow(data, offsets, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
+def _shadow(data, offsets, size, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
+    """The fields of a Shadow, and which rows hold what may compose; the last offset is -1 if `size` codes are too few.
+
+    A byte makes one code or less, but for the few characters that expand; pages that are not written to cost nothing.
+    """
     rows = len(offsets) - 1
     ends = np.zeros(rows + 1, np.int64)
-    size = 0
-    for row in range(rows):  # sizes first: growing arrays inside the loop cost more than decoding twice
-        i, end = offsets[row], offsets[row + 1]
-        while i < end:
-            if data[i] < 0x80:
-                size += 1
-                i += 1
-                continue
-            code, i = decode_utf8(data, i)
-            folded = first[code]
-            if folded & EXPANDS:
-                size += np.int64(folded & np.uint32(31))
-            else:
-                size += 2 if folded & SPECIAL else 1  # a voicing mark alone is two
     codes = np.empty(size, np.uint32)
     origin = np.empty(size, np.uint32)
     controls = np.zeros(rows, np.int64)
@@ -189,7 +186,11 @@ def _shadow(data, offsets, first, rest, target, voiced, semivoiced):  # type: ig
             last = code
             if folded & EXPANDS:
                 start = np.int64((folded & ~EXPANDS) >> np.uint32(5))
-                for k in range(np.int64(folded & np.uint32(31))):
+                length = np.int64(folded & np.uint32(31))
+                if o + length + offsets[rows] - i > size:
+                    ends[rows] = -1
+                    return codes, ends, origin, controls, composing
+                for k in range(length):
                     codes[o] = rest[start + k]
                     origin[o] = index
                     o += 1
