@@ -278,6 +278,26 @@ def dedup_workspace(sets: Sets) -> Iterator[Case]:
     yield from on_files("dedup-workspace", sets, 25, run)
 
 
+def exact(sets: Sets) -> Iterator[Case]:
+    """Removal by the hash of the text alone, from documents files to documents files."""
+    yield from _exact("exact", sets, ("text",))
+
+
+def exact_url(sets: Sets) -> Iterator[Case]:
+    """The same by the normalised URL."""
+    yield from _exact("exact-url", sets, ("url",))
+
+
+def _exact(step: str, sets: Sets, by: tuple[str, ...]) -> Iterator[Case]:
+    documents = {name: sets.documents(name) for name in sets.files}
+    params = config.change_dedup(PIPELINE.dedup, {"preset": "exact", "exact": by})
+
+    def run(name: str, out: Path) -> None:
+        stages.deduplicate(documents[name], out=out, root=sets.work, params=params, runner=here())
+
+    yield from on_files(step, sets, 100, run)
+
+
 def pack(sets: Sets) -> Iterator[Case]:
     documents = {name: sets.documents(name) for name in sets.files}
 
@@ -331,6 +351,8 @@ STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
     "minhash-9000": minhash_9000,
     "dedup": dedup,
     "dedup-workspace": dedup_workspace,
+    "exact": exact,
+    "exact-url": exact_url,
     "paragraphs": paragraphs,
     "substring": substring,
     "pack": pack,

@@ -310,6 +310,9 @@ class Dedup(Strict):
             )
         if not self.bands and not self.exact:
             raise ValueError("nothing to look for: neither near-duplicates nor exact ones")
+        if self.transitive and (self.verify == "sample" or not self.bands):
+            why = "removes whole components as it is" if self.bands else "looks for no near-duplicates"
+            raise ValueError(f"transitive: preset {self.preset} {why}; leave transitive out, or take preset sharp")
         if len(set(self.survivor)) < len(self.survivor) or {"newest", "oldest"} <= set(self.survivor):
             raise ValueError("survivor: each word once, and one of newest and oldest")
         return self

@@ -15,7 +15,7 @@ from corpuskit.dedup.outcome import HAS_DUPLICATES
 from corpuskit.dedup.signatures import read_documents
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
-from corpuskit.engine.tables import TableWriter
+from corpuskit.engine.tables import FAST_LEVEL, TableWriter
 from corpuskit.schema import DOCUMENT, REMOVED, add_sizes
 
 SIGNALS = pa.schema([("id", pa.string()), ("cluster_size", pa.int64())])
@@ -33,9 +33,9 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
     goes = rules.is_valid().to_numpy(zero_copy_only=False)
     by_rule = dict.fromkeys((*RULES, HAS_DUPLICATES), 0)
     seen = 0
-    totals = dict.fromkeys(("chars_in", "chars_kept", "bytes_in", "bytes_kept"), 0)
+    totals, lost = dict.fromkeys(("chars_kept", "bytes_kept"), 0), dict.fromkeys(("chars_in", "bytes_in"), 0)
     with (
-        TableWriter(scratch / "kept.parquet", DOCUMENT) as kept,
+        TableWriter(scratch / "kept.parquet", DOCUMENT, FAST_LEVEL) as kept,
         TableWriter(scratch / "removed.parquet", REMOVED) as removed,
         TableWriter(scratch / "signals.parquet", SIGNALS) as signals,
     ):
@@ -46,7 +46,7 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
             stays[rows[here[goes[here]]] - seen] = False
             size[rows[here] - seen] = sizes[here]
             seen += batch.num_rows
-            staying = batch.filter(pa.array(stays))
+            staying = batch if stays.all() else batch.filter(pa.array(stays))
             kept.write(pa.RecordBatch.from_arrays(staying.columns, schema=DOCUMENT))
             signals.write(pa.RecordBatch.from_arrays([staying.column("id"), pa.array(size[stays])], schema=SIGNALS))
             going = pa.array(here[goes[here]])
@@ -56,8 +56,8 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
             why = [pa.array(["dedup"] * len(going), pa.string()), rule, jaccard.take(going)]
             leaving = batch.filter(pa.array(~stays))
             removed.write(pa.RecordBatch.from_arrays([*leaving.columns, *why], schema=REMOVED))
-            add_sizes(totals, "in", batch.column("text"))
             add_sizes(totals, "kept", staying.column("text"))
+            add_sizes(lost, "in", leaving.column("text"))
     return {
         "source": shard.labels["source"],
         "in": seen,
@@ -67,7 +67,9 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
         "quarantined": 0,
         "by_rule": by_rule,
         **totals,
+        "chars_in": totals["chars_kept"] + lost["chars_in"],
+        "bytes_in": totals["bytes_kept"] + lost["bytes_in"],
     }
 
 
-REMOVE = Stage("dedup_remove", 2, remove)
+REMOVE = Stage("dedup_remove", 3, remove)

@@ -88,7 +88,8 @@ FIRSTS = np.dtype(
 _WINDOW_BYTES = 128  # of `firsts`, for each window of a range: the row, its run, the order, the answer, sorted
 _TOP = 100  # spans in the report, of at least half the length, chosen among so many of every file:
 _TOP_OF_FILE = 1000
-_EXCERPT = 200  # characters shown of each
+_EXCERPT = 200  # characters shown of each, and so many more are looked at for an address that is cut off there
+_MARGIN = 320  # an e-mail address has 254 at most (RFC 5321)
 
 
 def cut_repeats(
@@ -384,7 +385,7 @@ def _top(batch: pa.RecordBatch, spans: Spans, least: int) -> list[dict[str, Any]
     texts = batch.column("text")
     found = []
     for k, first in zip(best, ids, strict=True):
-        said = texts[int(spans.row[k])].as_py()[spans.start[k] : min(spans.end[k], spans.start[k] + _EXCERPT)]
+        said = texts[int(spans.row[k])].as_py()[spans.start[k] : min(spans.end[k], spans.start[k] + _EXCERPT + _MARGIN)]
         place = {"first_id": first, "first_start": int(spans.first_start[k])}
         found.append({"count": int(spans.copies[k]), "characters": int(length[k]), **place, "text": said})
     return found
@@ -412,15 +413,22 @@ def report(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
     best = best[:_TOP]
     with open(scratch / "_.jsonl", "wb") as file:
         for span in best:
-            text = pa.array([span["text"]], pa.string())
-            shown = mask(text, find(text, ("email", "phone_jp")))[0].as_py()
+            shown = _shown(span["text"])
             file.write(orjson.dumps({**span, "text": shown}, option=orjson.OPT_APPEND_NEWLINE))
     return {"spans": len(best)}
+
+
+def _shown(text: str) -> str:
+    """The first characters of a span, masked. What is personal at their end is found as a whole and masked as one."""
+    column = pa.array([text], pa.string())
+    findings = [f for f in find(column, ("email", "phone_jp")) if f.start < _EXCERPT]
+    end = max([_EXCERPT, *(f.end for f in findings)])
+    return str(mask(pa.array([text[:end]], pa.string()), findings)[0].as_py())
 
 
 ANCHORS = Stage("dedup_anchors", 1, sign)
 REPEATED = Stage("dedup_repeated", 1, count)
 WINDOWS_STAGE = Stage("dedup_windows", 1, find_candidates)
 FIRSTS_STAGE = Stage("dedup_firsts", 1, find_firsts)
-CUT = Stage("dedup_cut", 1, cut)
-REPORT = Stage("dedup_most_repeated", 1, report)
+CUT = Stage("dedup_cut", 2, cut)
+REPORT = Stage("dedup_most_repeated", 2, report)

@@ -197,6 +197,14 @@ def test_cluster_size_is_a_signal(tmp_path: Path) -> None:
 # what is joined
 
 
+@pytest.mark.parametrize(
+    ("preset", "why"), [("fineweb", "removes whole components as it is"), ("exact", "looks for no near-duplicates")]
+)
+def test_transitive_is_refused_where_it_would_change_nothing(preset: str, why: str) -> None:
+    with pytest.raises(UserError, match=f"transitive: preset {preset} {why}; leave transitive out"):
+        change_dedup(Dedup(), {"preset": preset, "transitive": True})
+
+
 def test_transitive_removes_the_ends_of_a_chain(tmp_path: Path) -> None:
     case = Case(tmp_path).file("web", *(document(i, t) for i, t in zip("abc", CHAIN, strict=True)))
     assert case.run() == {"b": NEAR}
