@@ -42,6 +42,7 @@ from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import as_inputs
 from corpuskit.filters.language import find_model, language_probability
 from corpuskit.filters.signals import FAMILIES, measure
+from corpuskit.filters.words import measure_lists
 from corpuskit.mix.mixture import Mixture
 from corpuskit.mix.order import WindowOrder
 from corpuskit.privacy.detect import find, mask
@@ -157,7 +158,14 @@ def shadow(sets: Sets) -> Iterator[Case]:
 
 
 def signals(sets: Sets) -> Iterator[Case]:
-    yield from on_texts("signals", sets, 40, lambda texts: measure(shadow_column(texts), JA_FAMILIES))
+    """All that is measured on Japanese from the text alone; `lists` is its word lists."""
+
+    def run(texts: pa.Array) -> None:
+        folded = shadow_column(texts)
+        measure(folded, JA_FAMILIES)
+        measure_lists(folded, "ja")
+
+    yield from on_texts("signals", sets, 40, run)
 
 
 def signal_families(sets: Sets) -> Iterator[Case]:
@@ -171,6 +179,14 @@ def signal_families(sets: Sets) -> Iterator[Case]:
                     measure(one, (family,))
 
             yield Case(family, name, sets.mb(name), None, functools.partial(run, shadows, family))
+    for name in sets.files:
+
+        def run_lists(shadows: list[Shadow]) -> None:
+            for one in shadows:
+                measure_lists(one, "ja")
+
+        shadows = [shadow_column(t) for t in sets.texts(name)]
+        yield Case("lists", name, sets.mb(name), None, functools.partial(run_lists, shadows))
 
 
 def language(sets: Sets) -> Iterator[Case]:

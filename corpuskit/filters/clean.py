@@ -155,4 +155,4 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return counts
 
 
-STAGE = Stage("clean", 4, clean)
+STAGE = Stage("clean", 5, clean)

@@ -60,10 +60,12 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
             continue
         widths = ends[offsets[row] : offsets[row + 1] + 1] if by_row else ends[: n + 1]
         width = widths[n] - widths[0]
-        _ceilings(text, hashes, counters, ceilings)
-        guess = ceilings[: n - 1].max()
+        guess = _ceilings(text, hashes, counters, ceilings)
+        floor, frequent_places = guess + 1, 0
         for size in range(2, 5):
-            best, best_width = _top(text, size, ceilings, guess, widths, work)
+            best, best_width, floor, frequent_places = _top(
+                text, size, ceilings[: n - 1], guess, floor, frequent_places, widths, work
+            )
             out[row, size - 2] = min(1.0, best * best_width / width)
             guess = max(best // 2, 2)
         if n >= SHORTEST:
@@ -80,7 +82,7 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
 
 @njit(cache=True, nogil=True)
 def _ceilings(text, hashes, counters, ceilings):  # type: ignore[no-untyped-def]
-    """How often, at most, the 2-gram at each place occurs."""
+    """How often, at most, the 2-gram at each place occurs, and the most of these."""
     last = len(text) - 1
     bits = 8
     while bits < 16 and 1 << bits < 2 * len(text):
@@ -94,19 +96,30 @@ def _ceilings(text, hashes, counters, ceilings):  # type: ignore[no-untyped-def]
         counters[hashes[i]] += 1
     for i in range(last):
         ceilings[i] = counters[hashes[i]]
+    return counters[: 1 << bits].max()
 
 
 @njit(cache=True, nogil=True)
-def _top(text, size, ceilings, guess, widths, work):  # type: ignore[no-untyped-def]
+def _top(text, size, ceilings, guess, floor, listed, widths, work):  # type: ignore[no-untyped-def]
     """How often the most frequent n-gram occurs (0 if once) and its width; of equally frequent ones the longest.
 
-    Only n-grams that may occur `guess` times are counted; when none does, the guess is lowered.
+    Only n-grams that may occur `guess` times are counted; when none does, the guess is lowered. They start at places
+    whose 2-gram may occur so often: work[2] lists the `listed` places of a ceiling of `floor` or more, and is made anew
+    when the guess falls below that. Returns floor and listed as well, for the next size.
     """
-    places, counts = work[0], work[1]
+    places, counts, often = work[0], work[1], work[2]
     last = len(text) - size + 1
     while True:
+        if guess < floor:
+            floor, listed = max(guess // 4, 2), 0
+            for i in range(len(ceilings)):
+                often[listed] = i
+                listed += ceilings[i] >= floor
         candidates = 0
-        for i in range(last):
+        for at in range(listed):
+            i = often[at]
+            if i >= last:
+                break
             ceiling = ceilings[i]
             for k in range(1, size - 1):
                 ceiling = min(ceiling, ceilings[i + k])
@@ -143,7 +156,7 @@ def _top(text, size, ceilings, guess, widths, work):  # type: ignore[no-untyped-
                 if counts[first] > best or wide > best_width:
                     best, best_width = counts[first], wide
         if best >= guess or guess <= 2:
-            return best if best > 1 else 0, best_width
+            return best if best > 1 else 0, best_width, floor, listed
         guess = max(best, guess // 2, 2)
 
 
