@@ -8,13 +8,14 @@ All four look alike: `decompress(data, max_length)`, `needs_input`, `eof`, `unus
 from __future__ import annotations
 
 import bz2
+import contextlib
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 CHUNK = 1 << 16  # compressed bytes read at a time
-STEP = 1 << 18  # decompressed bytes a step gives at most; what a damaged bzip2 or xz stream may lose before the damage
+STEP = 1 << 18  # decompressed bytes a step gives at most
 _NEAR = 4096  # decompressed bytes a step gives near damage
 MAX_WINDOW = 128 << 20  # zstd -22 --ultra uses 128 MiB, xz -9 64 MiB; more is refused, not allocated
 FREE_BYTES = 64 << 20  # a stream may expand to this whatever its ratio,
@@ -154,7 +155,7 @@ def expand_members(
     Args:
         data: the file's bytes.
         factory: see decompressor.
-        again: the same bytes once more, to get at what a damaged gzip stream holds right before the damage.
+        again: the same bytes once more, to get at what a damaged stream holds right before the damage.
 
     Raises:
         CutStream: after everything readable has been given.
@@ -177,8 +178,9 @@ def expand_members(
             try:
                 plain = active.decompress(chunk, STEP)
             except _damage() as problem:
-                if factory is _gzip and again is not None:
-                    yield from _before_damage(again(), given)
+                if again is not None:
+                    nearer = _before_damage(again(), given) if factory is _gzip else _replayed(again(), factory, given)
+                    yield from nearer
                 raise CutStream(f"damaged stream: {problem}") from problem
             chunk = b""
             if plain:
@@ -195,6 +197,31 @@ def expand_members(
         raise CutStream("the compressed stream ends early")
     if not members:
         raise CutStream("the file holds no compressed stream")
+
+
+def _replayed(data: Iterator[bytes], factory: Callable[[], Decompressor], given: int) -> Iterator[bytes]:
+    """The last bytes before the damage in a file of bzip2, xz or zstd streams of which so many bytes were given.
+
+    A library gives nothing of a step that meets damage: the steps behind what was given are of single bytes.
+    """
+    active: Decompressor | None = None
+    seen = 0
+    out = bytearray()  # one step of the first pass at most
+    with contextlib.suppress(*_damage()):
+        for chunk in data:
+            while chunk or (active is not None and not active.needs_input):
+                if active is None:
+                    chunk = chunk.lstrip(b"\0")
+                    if not chunk:
+                        break
+                    active = factory()
+                plain = active.decompress(chunk, min(STEP, max(1, given - seen)))
+                chunk = b""
+                out += plain[max(0, given - seen) :]
+                seen += len(plain)
+                if active.eof:
+                    chunk, active = active.unused_data, None
+    yield bytes(out)
 
 
 def _before_damage(data: Iterator[bytes], given: int) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ import random
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -171,3 +172,42 @@ def test_a_damaged_gzip_file_gives_every_byte_before_the_damage(tmp_path: Path, 
             out += chunk
     expected = byte_by_byte(bytes(packed))
     assert bytes(out) == expected and len(expected) > len(text) // 3
+
+
+def one_by_one(packed: bytes, factory: Callable[[], Any]) -> bytes:
+    """All that the library gets out of a file of streams, asked for single bytes, before it meets damage."""
+    out = bytearray()
+    stream = factory()
+    try:
+        while packed or not stream.needs_input:
+            out += stream.decompress(packed, 1)
+            packed = b""
+            if stream.eof:
+                packed, stream = stream.unused_data, factory()
+    except (OSError, EOFError, lzma.LZMAError):
+        pass
+    return bytes(out)
+
+
+@pytest.mark.parametrize("place", [0.35, 0.5, 0.68, 0.83, 0.97])
+@pytest.mark.parametrize("streams", [1, 3])
+@pytest.mark.parametrize("suffix", ["bz2", "xz"])
+def test_a_damaged_bzip2_or_xz_file_gives_every_byte_before_the_damage(
+    tmp_path: Path, suffix: str, streams: int, place: float
+) -> None:
+    chance = random.Random(7)
+    text = "".join(f"{chance.random()}行目の文です。\n" for _ in range(60_000)).encode()
+    compress: Callable[[bytes], bytes] = lzma.compress if suffix == "xz" else lambda data: bz2.compress(data, 1)
+    factory: Callable[[], Any] = lzma.LZMADecompressor if suffix == "xz" else bz2.BZ2Decompressor
+    size = len(text) // streams + 1
+    packed = bytearray(b"".join(compress(text[at : at + size]) for at in range(0, len(text), size)))
+    at = int(len(packed) * place)
+    packed[at : at + 400] = b"\xff" * 400
+    (tmp_path / f"a.{suffix}").write_bytes(packed)
+    out = bytearray()
+    with pytest.raises(CutStream, match="damaged stream"):
+        for chunk in read_chunks(str(tmp_path / f"a.{suffix}")):
+            out += chunk
+    assert bytes(out) == one_by_one(bytes(packed), factory)
+    # bzip2 -1 has blocks of 100,000 bytes and gives nothing of one that is damaged; xz decodes up to the spot
+    assert len(out) > len(text) * (place - 0.15)
