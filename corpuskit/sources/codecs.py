@@ -221,7 +221,8 @@ def _replayed(data: Iterator[bytes], factory: Callable[[], Decompressor], given:
                 seen += len(plain)
                 if active.eof:
                     chunk, active = active.unused_data, None
-    yield bytes(out)
+    if out:  # nothing at all would read as the end of the file
+        yield bytes(out)
 
 
 def _before_damage(data: Iterator[bytes], given: int) -> Iterator[bytes]:
