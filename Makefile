@@ -48,7 +48,7 @@ env: $(VENV)/.train  ## make the environment .venv
 
 .PHONY: test
 test: $(VENV)/.dev  ## run the whole test suite
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 .PHONY: check
 check: $(VENV)/.dev  ## ruff and mypy

@@ -27,7 +27,7 @@ app = typer.Typer(
 tokenizer_app = typer.Typer(help="Train the tokenizer.", no_args_is_help=True)
 app.add_typer(tokenizer_app, name="tokenizer")
 
-Executor = Literal["ray", "local"]
+Executor = Literal["auto", "ray", "local"]
 
 
 def _local(param: typer.CallbackParam, folder: Path | None) -> Path | None:
@@ -44,7 +44,7 @@ def _local(param: typer.CallbackParam, folder: Path | None) -> Path | None:
 
 WorkspaceOption = Annotated[Path, typer.Option("--workspace", callback=_local, help="Folder the corpus lives in.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Shards at work at the same time.")]
-ExecutorOption = Annotated[Executor, typer.Option("--executor", help="ray, or local: in this process.")]
+ExecutorOption = Annotated[Executor, typer.Option("--executor", help="ray; local: this process; auto: ray if it pays.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Show what would be done and stop.")]
 LangOption = Annotated[str, typer.Option("--lang", help="Language, such as ja.")]
@@ -108,7 +108,7 @@ def corpus(
     against: AgainstOption = None,
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
-    executor: ExecutorOption = "ray",
+    executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -181,7 +181,7 @@ def clean(
     reader: ReaderOption = None,
     lid_model: LidOption = None,
     workers: WorkersOption = WORKERS,
-    executor: ExecutorOption = "ray",
+    executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -208,7 +208,7 @@ def decide(
     ] = None,
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
-    executor: ExecutorOption = "ray",
+    executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -285,7 +285,7 @@ def dedup(
         typer.Option("--substring-mode", help="What happens to such spans, or their documents: cut by default."),
     ] = None,
     workers: WorkersOption = WORKERS,
-    executor: ExecutorOption = "ray",
+    executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -340,7 +340,7 @@ def scrub(
     text_unit: TextUnitOption = "file",
     reader: ReaderOption = None,
     workers: WorkersOption = WORKERS,
-    executor: ExecutorOption = "ray",
+    executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:
@@ -394,7 +394,7 @@ def pack(
     tokenizer: Annotated[str | None, typer.Option("--tokenizer", help="SentencePiece model for --input.")] = None,
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
-    executor: ExecutorOption = "ray",
+    executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
 ) -> None:

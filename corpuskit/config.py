@@ -566,6 +566,7 @@ def _load_rules(path: Path, extended_by: tuple[Path, ...]) -> RuleSet:
 
 
 _MOST_YAML = 1 << 20  # bytes
+_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is 10 times faster
 
 
 def load_yaml(path: Path) -> Any:
@@ -577,7 +578,7 @@ def load_yaml(path: Path) -> Any:
     try:
         if path.stat().st_size > _MOST_YAML:  # parsing takes some ten seconds a MB
             raise UserError(f"{path}: larger than {_MOST_YAML >> 20} MB, which no file of rules or settings needs")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_SafeLoader)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
     except yaml.YAMLError as error:

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import orjson
 
 from corpuskit.config import UserError, load_pipeline, presets
 from corpuskit.engine.plan import Shard
-from corpuskit.engine.run import Runner, workspace_lock
+from corpuskit.engine.run import Executor, Runner, workspace_lock
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts, sweep_strays, write_json
 
 log = logging.getLogger("corpuskit")
@@ -23,7 +22,7 @@ log = logging.getLogger("corpuskit")
 
 @contextmanager
 def open_space(
-    root: Path, workers: int = 1, executor: Literal["ray", "local"] = "local", *, existing: bool = False
+    root: Path, workers: int = 1, executor: Executor = "local", *, existing: bool = False
 ) -> Iterator[Workspace]:
     """A workspace (or the --out folder of a command), held for one run at a time.
 

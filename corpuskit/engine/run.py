@@ -29,6 +29,9 @@ from corpuskit.engine.store import Receipt
 
 log = logging.getLogger("corpuskit")
 
+Executor = Literal["auto", "ray", "local"]
+SMALL = 16 << 20  # bytes of input: work for some seconds, which is what Ray takes to start
+
 # A stage function reads its shard's inputs, writes its files into the scratch folder and returns its counts.
 StageFunction = Callable[[Shard, Path, dict[str, Any]], dict[str, Any]]
 
@@ -59,13 +62,14 @@ class Runner:
     """How and where shards run; never part of a result's key.
 
     Attributes:
-        executor: `ray`, or `local` for this process, one shard after the other.
+        executor: `ray`; `local` for this process, one shard after the other; or `auto`: Ray where a cluster is named or
+            already at work, or where there is more to do than it takes to start one.
         workers: shards at work at the same time.
         retries: further attempts for a shard that failed.
         tally: counts shards and CPU seconds over all stages this runner runs.
     """
 
-    executor: Literal["ray", "local"] = "ray"
+    executor: Executor = "auto"
     workers: int = os.cpu_count() or 1
     retries: int = 2
     tally: Tally = field(default_factory=Tally)
@@ -117,7 +121,7 @@ def map_shards(
     failures: dict[str, str] = {}
     try:
         if todo:
-            execute = _run_on_ray if runner.executor == "ray" else _run_here
+            execute = _run_on_ray if wants_ray(runner, todo) else _run_here
             with progress_bar(stage.name, len(shards), len(receipts)) as advance:
                 for result in execute(stage, todo, out, params, runner):
                     if isinstance(result, _Failure):
@@ -135,6 +139,16 @@ def map_shards(
         store.write_json(out / "failed.json", listed)
         raise ShardsFailed(stage.name, out, listed)
     return [receipts[s.name] for s in shards]
+
+
+def wants_ray(runner: Runner, todo: Sequence[Shard]) -> bool:
+    """Whether these shards go to Ray."""
+    if runner.executor != "auto":
+        return runner.executor == "ray"
+    if os.environ.get("RAY_ADDRESS") or ("ray" in sys.modules and sys.modules["ray"].is_initialized()):
+        return True
+    files = {source.path: source.size for shard in todo for source in shard.inputs}  # a file cut in ranges counts once
+    return runner.workers > 1 and len(todo) > 1 and sum(files.values()) > SMALL
 
 
 def _keep_inputs(shards: Sequence[Shard], out: Path, made: Sequence[Receipt]) -> None:

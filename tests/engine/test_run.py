@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ import pytest
 from corpuskit.config import UserError
 from corpuskit.engine import store
 from corpuskit.engine.plan import Input, Shard, file_sha256, shard_key
-from corpuskit.engine.run import Runner, ShardsFailed, Stage, map_shards, start_ray, workspace_lock
+from corpuskit.engine.run import SMALL, Runner, ShardsFailed, Stage, map_shards, start_ray, wants_ray, workspace_lock
 from corpuskit.engine.store import read_receipts
 
 Executor = Literal["ray", "local"]
@@ -130,6 +131,19 @@ def test_what_is_done_is_not_done_again_and_what_changed_is(
     assert (out / "loud" / "b.txt").read_text() == "TEXT OF B"
     assert count_todo(Stage("shout", 2, shout), shards, out=out, params=params) == 4
     assert count_todo(SHOUT, shards, out=out, params=params | {"raises": {}}) == 4
+
+
+def test_ray_is_started_where_the_work_is_worth_it(shards: list[Shard], monkeypatch: pytest.MonkeyPatch) -> None:
+    auto = Runner(workers=2)
+    assert wants_ray(auto, shards)  # it is at work already
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    assert not wants_ray(auto, shards)
+    big = [replace(shard, inputs=(replace(shard.inputs[0], size=SMALL // 3),)) for shard in shards]
+    assert wants_ray(auto, big) and not wants_ray(auto, big[:3]) and not wants_ray(Runner(workers=1), big)
+    parts = [replace(big[0], name=name) for name in "abcdef"]  # six ranges of one file
+    assert not wants_ray(auto, parts)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert wants_ray(auto, shards[:1])
 
 
 def test_shards_that_left_the_plan_leave_the_folder(
