@@ -10,7 +10,7 @@ from typing import Any
 
 from corpuskit import config
 from corpuskit.build.sources import part_names
-from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub
+from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub, with_rules
 from corpuskit.build.workspace import documents
 from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError
 from corpuskit.engine.plan import Shard
@@ -230,7 +230,7 @@ def _read_files(shards: Sequence[Shard], out: Path, runner: Runner) -> tuple[lis
     """Foreign files as documents files, in out/read: the receipts, and the shards for the step to come."""
     from corpuskit.sources.read import STAGE
 
-    receipts = map_shards(STAGE, shards, out=out / "read", params={}, runner=runner)
+    receipts = map_shards(STAGE, with_rules(shards), out=out / "read", params={}, runner=runner)
     _say_empty(receipts)
     return receipts, documents(out / "read", receipts, out)
 

@@ -51,6 +51,15 @@ COLUMN_READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator
     "parquet": read_parquet,
 }
 
+# the files of rules/ that a reader reads
+RULES_OF: dict[str, tuple[str, ...]] = {
+    "aozora": ("aozora.yaml", "charsets.yaml"),
+    "cirrus": ("wikitext.yaml",),
+    "warc": ("charsets.yaml", "web.yaml"),
+    "wet": ("web.yaml",),
+    "wikipedia": ("wikitext.yaml",),
+}
+
 
 def read_documents(shard: Shard, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
     """The documents of a shard's first input, in batches of at most BATCH_ROWS rows or about BATCH_BYTES of text.
