@@ -220,7 +220,7 @@ class _Download:
             return self.http
         from corpuskit.sources.remote import Remote
 
-        return Remote()
+        return Remote(self.policy)
 
     def start(self, urls: Sequence[str], function: Callable[[str], T]) -> dict[str, Future[T]]:
         """Call the function on every URL, so many at a time for each host."""

@@ -41,8 +41,10 @@ def open_bytes(path: str) -> IO[bytes]:
         return open(path, "rb")
     import fsspec
 
+    from corpuskit.sources.remote import store_options
+
     with _remote(path):
-        handle: IO[bytes] = fsspec.open(path, "rb").open()
+        handle: IO[bytes] = fsspec.open(path, "rb", **store_options(path)).open()
     return handle
 
 
@@ -91,8 +93,10 @@ def _steps_match(steps: Sequence[str], names: Sequence[str]) -> bool:
 def _expand_remote(pattern: str) -> list[str]:
     import fsspec
 
+    from corpuskit.sources.remote import store_options
+
     with _remote(pattern):
-        filesystem, path = fsspec.core.url_to_fs(pattern)
+        filesystem, path = fsspec.core.url_to_fs(pattern, **store_options(pattern))
         if filesystem.isfile(path):
             return [pattern]
         found = filesystem.glob(path, detail=True)
@@ -118,7 +122,7 @@ def as_input(path: str, name: str | None = None) -> Input:
     """A file as a stage input, hashed; `name` is what receipts record, by default the file name."""
     if "://" in path:
         digest, size = hashlib.sha256(), 0
-        with open_bytes(path) as file:
+        with open_bytes(path) as file, _remote(path):
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
                 size += len(chunk)
