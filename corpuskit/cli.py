@@ -561,6 +561,9 @@ def main() -> None:
             _complain("stopped; the same command goes on where this one was")
         raise
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            _complain(f"error: {error.filename}: {error.strerror}; choose another file or folder, or change its rights")
+            sys.exit(2)
         if error.errno != errno.ENOSPC:
             raise
         _complain(f"error: the disk is full ({error.filename}); make room and run the same command again")

@@ -48,7 +48,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Inputs that commands are pointed at, to be read only."""
     folder = tmp_path_factory.mktemp("files")
     (folder / "good.jsonl").write_text(line(GOOD), encoding="utf-8")
+    pq.write_table(pa.table({"text": [GOOD]}), folder / "documents.bin")
     (folder / "empty").mkdir()
+    (folder / "taken").mkdir()
+    (folder / "taken" / "read").touch()
     rules = (config.data_dir("rules") / "ja" / "corpuskit-ja.yaml").read_text(encoding="utf-8")
     (folder / "signal.yaml").write_text(rules.replace("signal: num_chars", "signal: num_char"), encoding="utf-8")
     (folder / "field.yaml").write_text(rules.replace("min: 200", "minimum: 200"), encoding="utf-8")
@@ -68,8 +71,13 @@ MISTAKES = {
     "remote workspace": ("download --lang ja --dry-run --workspace gs://b/x", "--workspace gs://b/x: must be a folder"),
     "remote workspace to train in": ("train --workspace s3://b", "--workspace s3://b: must be a folder"),
     "out in input": ("clean --lang ja --input {files} --out {files}/x --executor local", "lies in --input"),
+    "out in a glob": ("scrub --input {files}/** --out {files}/x/y --executor local", "lies in --input {files}/**"),
     "mode alone": ("dedup --input {files}/good.jsonl --out {out} --substring-mode drop", "needs --substring"),
     "reader": (f"{CLEAN} --input {{files}}/good.jsonl --reader aosora", "aosora: there is no such reader; did you"),
+    "reader of something else": (
+        f"{CLEAN} --input {{files}}/documents.bin --reader aozora",
+        "documents.bin: is a Parquet file, which --reader aozora cannot read; leave --reader out",
+    ),
     "kind of file": (f"{CLEAN} --input {{files}}/data.docx", "unknown kind of file"),
     "text field": (f"{CLEAN} --input {{files}}/good.jsonl --text-field body", "no field 'body'; it has text;"),
     "language, clean": ("clean --lang fr --out {out} --input {files}/good.jsonl", "no rules for this language"),
@@ -100,6 +108,21 @@ MISTAKES = {
     ),
     "folder that is a file": (
         "clean --lang ja --input {files}/good.jsonl --out {files}/a_file --executor local", "cannot be made a folder"
+    ),
+    "folder below a file": (
+        "scrub --input {files}/good.jsonl --out {files}/a_file/x --executor local",
+        "{files}/a_file/x: cannot be made a folder (Not a directory); choose another one",
+    ),
+    "workspace below a file": ("corpus --lang ja --workspace {files}/a_file/x", "{files}/a_file/x: cannot be made"),
+    "folder that nobody can make": (
+        "scrub --input {files}/good.jsonl --out /proc/x --executor local", "/proc/x: cannot be made a folder"
+    ),
+    "folder with too long a name": (
+        f"scrub --input {{files}}/good.jsonl --out {{out}}{'x' * 300} --executor local", "(File name too long)"
+    ),
+    "folder with a file where results go": (
+        "scrub --input {files}/good.jsonl --out {files}/taken --executor local",
+        "{files}/taken/read: cannot be made a folder (File exists)",
     ),
     "language, dedup": ("dedup --lang fr --out {out} --input {files}/good.jsonl", "no pipeline for this language"),
     "pack of a workspace to a folder": ("pack --workspace {sample} --out {out}", "--out and --tokenizer belong to"),
@@ -326,6 +349,14 @@ def test_foreign_files_of_every_kind(kind: str, cli: Cli, tmp_path: Path) -> Non
     if kind != "txt":
         assert json.loads(kept[0]["meta"])["fields"] == {"rating": 5}
         assert kept[0]["url"] == "https://example.org/"
+
+
+def test_a_file_that_gives_nothing_is_named(cli: Cli, files: Path, tmp_path: Path) -> None:
+    for reader, quiet in (("wikipedia", False), ("jsonl", True)):
+        where = ("--out", tmp_path / reader, "--executor", "local", "--json")
+        done = cli("scrub", "--input", files / "good.jsonl", "--reader", reader, *where)
+        said = f"WARNING: {files}/good.jsonl: nothing in it could be read as wikipedia; name the right reader with"
+        assert done.returncode == 0 and (done.stderr == "" if quiet else done.stderr.startswith(said)), done.stderr
 
 
 def test_another_text_field(cli: Cli, tmp_path: Path) -> None:

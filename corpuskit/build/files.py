@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from corpuskit import config
 from corpuskit.build.sources import part_names
-from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub
+from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub, with_rules
 from corpuskit.build.workspace import documents
 from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError
 from corpuskit.engine.plan import Shard
@@ -17,10 +18,16 @@ from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, write_json
 from corpuskit.report.funnel import language_funnel
 
+log = logging.getLogger("corpuskit")
+
 # For --dry-run, where nothing was read yet: how plain files are named, what others inflate to, a usual document.
 _PLAIN = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".txt", ".text", ".xml", ".warc", ".wet")
 _INFLATES = 3
 _DOCUMENT_BYTES = 5000
+
+# What commands write below --out, a file of each kind.
+_KINDS = ("kept", "removed", "signals", "cut", "quarantined", "spans", "clusters", "findings", "read/kept")
+_WRITTEN = ("funnel.json", "receipts/00000.json", *(f"{kind}/00000.parquet" for kind in _KINDS))
 
 
 def foreign_shards(
@@ -53,13 +60,16 @@ def foreign_shards(
 
 
 def check_out(patterns: Sequence[str], out: Path) -> None:
-    """Make sure that a folder which is read as a whole does not take in what is written.
+    """Make sure that a folder which is read as a whole, or a glob, does not take in what is written.
 
     Raises:
-        UserError: `out` is one of the folders, or lies in one.
+        UserError: `out` is one of the folders, or lies in one, or a glob would give files of it.
     """
+    from corpuskit.sources.streams import would_match
+
     for pattern in patterns:
-        if Path(pattern).is_dir() and out.resolve().is_relative_to(Path(pattern).resolve()):
+        inside = Path(pattern).is_dir() and out.resolve().is_relative_to(Path(pattern).resolve())
+        if inside or any(would_match(pattern, out / name) for name in _WRITTEN):
             raise UserError(f"--out {out}: lies in --input {pattern}, and would be read the next time; choose another")
 
 
@@ -105,6 +115,7 @@ def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str |
         measuring=plan.measuring,
         lid_model=lid_model,
     )
+    _say_empty(receipts)
     return _write_funnel(out, language_funnel(clean=receipts))
 
 
@@ -219,8 +230,23 @@ def _read_files(shards: Sequence[Shard], out: Path, runner: Runner) -> tuple[lis
     """Foreign files as documents files, in out/read: the receipts, and the shards for the step to come."""
     from corpuskit.sources.read import STAGE
 
-    receipts = map_shards(STAGE, shards, out=out / "read", params={}, runner=runner)
+    receipts = map_shards(STAGE, with_rules(shards), out=out / "read", params={}, runner=runner)
+    _say_empty(receipts)
     return receipts, documents(out / "read", receipts, out)
+
+
+def _say_empty(receipts: Sequence[Receipt]) -> None:
+    """Files that have bytes and gave nothing at all, no broken record either, were hardly what they were read as."""
+    wrong = [
+        f"{whole['name']}: nothing in it could be read as {receipt.labels['reader']}"
+        for receipt in receipts
+        if not receipt.counts["in"] and not receipt.counts["skipped"]
+        for whole in receipt.inputs[:1]
+        if whole["size"] and whole["start"] is None
+    ]
+    if wrong:
+        more = f", and {len(wrong) - 1} more such files" if len(wrong) > 1 else ""
+        log.warning("%s%s; name the right reader with --reader", wrong[0], more)
 
 
 def _write_funnel(out: Path, funnel: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,23 @@ def clean(
         "vocabularies": vocabularies(measuring),
         "rules": None if rules is None else as_params(rules),
     }
-    return map_shards(STAGE, shards, out=out, params=params, runner=runner)
+    return map_shards(STAGE, with_rules(shards), out=out, params=params, runner=runner)
+
+
+def with_rules(shards: Sequence[Shard]) -> list[Shard]:
+    """The shards, labelled with the sha256 of every file of rules that their readers read: a changed one reads again.
+
+    They stand beside the shard and not in the stage's parameters, so that a new source redoes no other one.
+    """
+    from corpuskit.sources.read import RULES_OF
+
+    names = {name for s in shards for name in RULES_OF.get(s.labels["reader"], ())}
+    hashes = {name: file_sha256(data_dir("rules") / name) for name in names}
+    rules = {
+        s.labels["reader"]: {f"rules/{name}": hashes[name] for name in RULES_OF.get(s.labels["reader"], ())}
+        for s in shards
+    }
+    return [replace(s, labels={**s.labels, **rules[s.labels["reader"]]}) for s in shards]
 
 
 def vocabularies(measuring: Measuring) -> dict[str, str]:

@@ -15,7 +15,7 @@ import orjson
 from corpuskit.config import UserError, load_pipeline, presets
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Executor, Runner, workspace_lock
-from corpuskit.engine.store import Receipt, as_inputs, read_receipts, sweep_strays, write_json
+from corpuskit.engine.store import Receipt, as_inputs, make_folder, read_receipts, sweep_strays, write_json
 
 log = logging.getLogger("corpuskit")
 
@@ -27,14 +27,12 @@ def open_space(
     """A workspace (or the --out folder of a command), held for one run at a time.
 
     Raises:
-        UserError: another run holds it, it must exist and does not, or it is no folder.
+        UserError: another run holds it, it must exist and does not, or it cannot be made.
     """
     if existing and not root.is_dir():
         raise UserError(f"--workspace {root}: no such folder; build a corpus with: corpuskit corpus --lang ja")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError, PermissionError) as error:
-        raise UserError(f"{root}: cannot be made a folder ({error.strerror}); choose another one") from None
+    if not existing:
+        make_folder(root)
     with workspace_lock(root):
         sweep_strays(root, root / "report", root / "mix")
         yield Workspace(root, Runner(executor, workers))

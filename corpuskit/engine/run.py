@@ -93,11 +93,11 @@ def map_shards(
     Raises:
         ShardsFailed: after everything else has run, when some shards failed for good.
         ValueError: two shards carry the same name.
-        UserError: `out` holds another stage's results, or an input of this one.
+        UserError: `out` cannot be made, or holds another stage's results, or an input of this one.
     """
     if len({s.name for s in shards}) != len(shards):
         raise ValueError(f"{stage.name}: shard names are not unique")
-    out.mkdir(parents=True, exist_ok=True)
+    store.make_folder(out)
     made = store.read_receipts(out)
     if other := {r.stage for r in made} - {stage.name}:
         raise UserError(

@@ -16,6 +16,7 @@ not written (see run.py).
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import re
@@ -27,6 +28,7 @@ from typing import Any
 
 import orjson
 
+from corpuskit.config import UserError
 from corpuskit.engine.plan import Input, Shard, file_sha256
 
 SCRATCH = ".corpuskit-tmp"
@@ -102,11 +104,27 @@ def done(folder: Path, shard: Shard, key: str) -> Receipt | None:
     return receipt
 
 
+def make_folder(path: Path) -> None:
+    """A folder that results go to, made where it is not there yet.
+
+    Raises:
+        UserError: it cannot be made (a file in the way, no permission), or nothing can be written into it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise UserError(f"{path}: cannot be made a folder ({error.strerror}); choose another one") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: nothing may be written into this folder; choose another one")
+
+
 def write_atomic(path: Path, content: bytes) -> None:
     """Write a small file whole: temporary name, flush to disk, rename. A file that holds just this is left alone."""
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
@@ -146,7 +164,7 @@ def commit(folder: Path, scratch: Path, receipt: Receipt) -> Receipt:
             os.fsync(file.fileno())
         outputs.append(Output(relative, made.stat().st_size, file_sha256(made)))
         final = folder / relative
-        final.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(final.parent)
         made.replace(final)
     whole = replace(receipt, outputs=outputs)
     write_atomic(receipt_path, whole.to_json())

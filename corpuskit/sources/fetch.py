@@ -26,7 +26,7 @@ import orjson
 from corpuskit.config import Failure, UserError
 from corpuskit.engine.plan import Input, file_sha256
 from corpuskit.engine.progress import download_bar
-from corpuskit.engine.store import write_json
+from corpuskit.engine.store import make_folder, write_json
 from corpuskit.sources.transfer import (
     Facts,
     Pauses,
@@ -220,7 +220,7 @@ class _Download:
             return self.http
         from corpuskit.sources.remote import Remote
 
-        return Remote()
+        return Remote(self.policy)
 
     def start(self, urls: Sequence[str], function: Callable[[str], T]) -> dict[str, Future[T]]:
         """Call the function on every URL, so many at a time for each host."""
@@ -285,7 +285,7 @@ class _Download:
     def _fetch(self, url: str, announced: Facts) -> Input:
         address, path = self.address(url), local_path(url, self.raw)
         server, part = self.server(address), part_paths(path)[0]
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with tidy(url, path):
             published = published_digest(url, self._read_list)
             for left in reversed(range(self.policy.damaged)):

@@ -12,7 +12,7 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +21,7 @@ import httpx
 
 from corpuskit import __version__
 from corpuskit.config import UserError
-from corpuskit.sources.transfer import Body, Facts, Pauses, Policy, Transient, not_trickling, public, without_secrets
+from corpuskit.sources.transfer import Body, Facts, Pace, Pauses, Policy, Transient, public, without_secrets
 from corpuskit.sources.verify import Digest, etag_digest
 
 MISSING = (404, 410)
@@ -35,7 +35,7 @@ class Http:
     """Files over HTTP(S); one for all threads of a run."""
 
     def __init__(self, policy: Policy, pauses: Pauses) -> None:
-        self._policy, self._pauses = policy, pauses
+        self._policy, self._pauses, self._pace = policy, pauses, Pace(policy)
         for name in ("httpx", "httpcore"):  # they log redirect targets, whose signatures are as good as a token
             logging.getLogger(name).setLevel(logging.WARNING)
         self._sockets: list[socket.socket] = []  # of all connections, closed ones too; threads append to it
@@ -61,11 +61,25 @@ class Http:
                 )  # of an SSLSocket as well: it is not to say goodbye
 
     def _watch(self, event: str, info: dict[str, Any]) -> None:
-        """Remember every connection; httpx tells of them through its `trace` extension."""
+        """Remember every connection and see how fast it is; httpx tells of them through its `trace` extension."""
         if event.endswith(("connect_tcp.complete", "start_tls.complete")):
-            self._sockets.append(info["return_value"].get_extra_info("socket"))
+            stream = info["return_value"]
+            stream.read = self._paced(stream.read)
+            self._sockets.append(stream.get_extra_info("socket"))
             if self._pauses.stop.is_set():
                 self.interrupt()
+        elif event.endswith(("receive_response_headers.started", "receive_response_headers.complete")):
+            self._pace.restart()  # headers may take as long as a window, and the body has one of its own
+
+    def _paced(self, read: Callable[..., bytes]) -> Callable[..., bytes]:
+        """A connection's `read` that gives a trickle up. httpx bounds the time of one read, and not of all headers."""
+
+        def paced(*args: Any, **kwargs: Any) -> bytes:
+            came = read(*args, **kwargs)
+            self._pace.count(len(came))
+            return came
+
+        return paced
 
     def ask(self, address: str) -> Facts:
         """What HEAD tells; empty Facts where the server knows no HEAD or does not answer it now."""
@@ -73,7 +87,7 @@ class Http:
         self._pauses.wait(host)
         try:
             response = self._client.head(address, headers=self._authorization(address), extensions=self._extensions)
-        except (httpx.HTTPError, httpx.InvalidURL):
+        except (httpx.HTTPError, httpx.InvalidURL, Transient):
             return Facts()
         pause = _pause(response.headers)
         if pause is not None and response.status_code >= 400:
@@ -111,7 +125,7 @@ class Http:
             if match and match[1] and int(match[1]) == start:
                 etag, modified = facts.etag or confirmed.etag, facts.modified or confirmed.modified
                 facts = replace(facts, etag=etag, modified=modified)
-                return Body(start, facts, not_trickling(response.iter_raw(), self._policy))
+                return Body(start, facts, response.iter_raw())
             raise Transient("the server answers with another range than the one that was asked for")
         if code == 416 and start:
             match = RANGE.fullmatch(response.headers.get("content-range", ""))
@@ -122,7 +136,7 @@ class Http:
             encoding = response.headers.get("content-encoding", "identity").lower()
             if encoding != "identity" and not (encoding.endswith("gzip") and urlsplit(address).path.endswith(".gz")):
                 raise UserError(f"{without_secrets(address)}: the server sends it {encoding}-compressed, unasked")
-            return Body(0, facts, not_trickling(response.iter_raw(), self._policy))
+            return Body(0, facts, response.iter_raw())
         self._refuse(address, response)
         raise Transient(f"the server answers {code}", _pause(response.headers))
 

@@ -6,6 +6,7 @@ hands to the quarantine with file, position and reason, and goes on. A format is
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,15 @@ READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator[Record
 COLUMN_READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator[pa.RecordBatch]]] = {
     "jsonl": read_jsonl,
     "parquet": read_parquet,
+}
+
+# the files of rules/ that a reader reads
+RULES_OF: dict[str, tuple[str, ...]] = {
+    "aozora": ("aozora.yaml", "charsets.yaml"),
+    "cirrus": ("wikitext.yaml",),
+    "warc": ("charsets.yaml", "web.yaml"),
+    "wet": ("web.yaml",),
+    "wikipedia": ("wikitext.yaml",),
 }
 
 
@@ -163,12 +173,15 @@ def local_reader(path: str, text_field: str, text_unit: str = "file", reader: st
         reader: a name of READERS or COLUMN_READERS, for formats that no name tells; None: by the file's name.
 
     Raises:
-        UserError: unknown reader or extension, or the first record has no such text field.
+        UserError: unknown reader or extension, a reader named for a Parquet file that reads something else, or the
+            first record has no such text field.
     """
     if reader is None:
         reader = _by_name(path)
     elif reader not in (known := sorted({*READERS, *COLUMN_READERS} - {"parts"})):
         raise UserError(f"--reader {reader}: there is no such reader{suggest(reader, known)}")
+    elif reader != "parquet" and _is_parquet(path):
+        raise UserError(f"--input {path}: is a Parquet file, which --reader {reader} cannot read; leave --reader out")
     if reader == "parquet":
         try:
             with open_bytes(path) as file:
@@ -208,6 +221,14 @@ def _by_name(path: str) -> str:
             "name it with --reader"
         )
     return reader
+
+
+def _is_parquet(path: str) -> bool:
+    """Whether a file is Parquet, whatever its name: such files begin and end with the same four bytes."""
+    with open_bytes(path) as file:
+        head, size = file.read(4), file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 4))
+        return head == file.read(4) == b"PAR1"
 
 
 def _nested(kind: pa.DataType) -> Any:

@@ -13,27 +13,33 @@ from typing import IO, Any
 import fsspec
 
 from corpuskit.config import UserError
-from corpuskit.sources.transfer import Body, Facts, Transient, public, without_secrets
+from corpuskit.sources.transfer import Body, Facts, Policy, Transient, public, without_secrets
 from corpuskit.sources.verify import Digest
 
 CHUNK = 1 << 20  # bytes
 BLOCK = 8 << 20  # bytes asked for at once
 
 
+POLICY = Policy()  # for what is read in place, such as --input
+
+
 class Remote:
     """Files through fsspec; one for all threads of a run."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
 
     def ask(self, address: str) -> Facts:
         """What the store says of a file; empty Facts where it does not answer now."""
         try:
-            return _facts(address, *_find(address))
+            return _facts(address, *self._find(address))
         except (Transient, UserError):
             return Facts()  # said when it is opened
 
     @contextlib.contextmanager
     def open(self, address: str, start: int, held: Facts | None) -> Iterator[Body]:
         """The file from byte `start` if it is still the file `held` describes, else from byte 0."""
-        filesystem, path = _find(address)
+        filesystem, path = self._find(address)
         facts = _facts(address, filesystem, path)
         begin = start if held and held.same_file(facts) else 0
         with told(address):
@@ -43,6 +49,11 @@ class Remote:
             yield Body(begin, facts, _chunks(file, address))
         if _facts(address, filesystem, path) != facts:  # not every store refuses to read on in a file that was replaced
             raise Transient("the file changed on the server while it was fetched")
+
+    def _find(self, address: str) -> tuple[Any, str]:
+        with told(address):
+            filesystem, path = fsspec.core.url_to_fs(address, **store_options(address, self._policy))
+        return filesystem, path
 
 
 def _chunks(file: IO[bytes], address: str) -> Iterator[bytes]:
@@ -54,11 +65,18 @@ def _chunks(file: IO[bytes], address: str) -> Iterator[bytes]:
         yield chunk
 
 
-def _find(address: str) -> tuple[Any, str]:
-    options = {"token": os.environ.get("HF_TOKEN") or False} if address.startswith("hf://") else {}
-    with told(address):
-        filesystem, path = fsspec.core.url_to_fs(address, **options)
-    return filesystem, path
+def store_options(address: str, policy: Policy | None = None) -> dict[str, Any]:
+    """What the store's package is told beside the address; its own patience is that of one attempt in `policy`."""
+    policy = policy or POLICY
+    if address.startswith("hf://"):
+        return {"token": os.environ.get("HF_TOKEN") or False}
+    if address.startswith(("s3://", "s3a://")):
+        from s3fs import S3FileSystem
+
+        tries: int = S3FileSystem.retries  # s3fs repeats by itself, and botocore below it would do so again
+        times = {"connect_timeout": policy.connect / tries, "read_timeout": policy.silence / tries}
+        return {"config_kwargs": {**times, "retries": {"total_max_attempts": 1}}}
+    return {}
 
 
 def _facts(address: str, filesystem: Any, path: str) -> Facts:

@@ -7,9 +7,10 @@ keep the documents before it and put one line into quarantine.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -18,7 +19,17 @@ from corpuskit.config import Failure, UserError
 from corpuskit.engine.plan import Input, file_sha256
 from corpuskit.sources.codecs import CHUNK, CutStream, decompressor, expand_members
 
-__all__ = ["MAX_LINE", "CutStream", "as_input", "expand", "line_blocks", "open_bytes", "read_chunks", "split_lines"]
+__all__ = [
+    "MAX_LINE",
+    "CutStream",
+    "as_input",
+    "expand",
+    "line_blocks",
+    "open_bytes",
+    "read_chunks",
+    "split_lines",
+    "would_match",
+]
 
 BLOCK = 1 << 20  # bytes of whole lines handed on together
 MAX_LINE = 64 << 20  # a longer line is quarantined, not held in memory
@@ -30,8 +41,10 @@ def open_bytes(path: str) -> IO[bytes]:
         return open(path, "rb")
     import fsspec
 
+    from corpuskit.sources.remote import store_options
+
     with _remote(path):
-        handle: IO[bytes] = fsspec.open(path, "rb").open()
+        handle: IO[bytes] = fsspec.open(path, "rb", **store_options(path)).open()
     return handle
 
 
@@ -57,11 +70,33 @@ def expand(pattern: str) -> list[str]:
     return found
 
 
+def would_match(pattern: str, path: Path) -> bool:
+    """Whether a pattern is a glob that gives this local file once it is there, by the rules of `glob.glob`."""
+    steps = Path(pattern.removeprefix("file://")).absolute().parts
+    fixed = next((n for n, step in enumerate(steps) if glob.has_magic(step)), len(steps))
+    if "://" in pattern.removeprefix("file://") or fixed == len(steps) or Path(pattern).is_file():
+        return False
+    base, path = Path(*steps[:fixed]).resolve(), path.resolve()
+    return path.is_relative_to(base) and _steps_match(steps[fixed:], path.relative_to(base).parts)
+
+
+def _steps_match(steps: Sequence[str], names: Sequence[str]) -> bool:
+    if not steps or not names:
+        return not names and all(step == "**" for step in steps)
+    hidden = names[0].startswith(".")  # only what begins with a dot itself matches them
+    if steps[0] == "**":
+        return _steps_match(steps[1:], names) or (not hidden and _steps_match(steps, names[1:]))
+    fits = fnmatch.fnmatchcase(names[0], steps[0]) and (not hidden or steps[0].startswith("."))
+    return fits and _steps_match(steps[1:], names[1:])
+
+
 def _expand_remote(pattern: str) -> list[str]:
     import fsspec
 
+    from corpuskit.sources.remote import store_options
+
     with _remote(pattern):
-        filesystem, path = fsspec.core.url_to_fs(pattern)
+        filesystem, path = fsspec.core.url_to_fs(pattern, **store_options(pattern))
         if filesystem.isfile(path):
             return [pattern]
         found = filesystem.glob(path, detail=True)
@@ -87,7 +122,7 @@ def as_input(path: str, name: str | None = None) -> Input:
     """A file as a stage input, hashed; `name` is what receipts record, by default the file name."""
     if "://" in path:
         digest, size = hashlib.sha256(), 0
-        with open_bytes(path) as file:
+        with open_bytes(path) as file, _remote(path):
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
                 size += len(chunk)

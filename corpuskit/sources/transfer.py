@@ -312,20 +312,28 @@ def _write(file: IO[bytes], chunk: bytes, path: Path) -> None:
         raise
 
 
-def not_trickling(chunks: Iterator[bytes], policy: Policy) -> Iterator[bytes]:
-    """The chunks as they come.
+class Pace(threading.local):
+    """How fast the bytes come that a thread waits for."""
 
-    Raises:
-        Transient: fewer come than the policy's least rate over its window.
-    """
-    begin, size = time.monotonic(), 0
-    for chunk in chunks:
-        yield chunk
-        size += len(chunk)
-        if (spent := time.monotonic() - begin) >= policy.rate_window:
-            if size < policy.least_rate * spent:
-                raise Transient(f"too slow: {size:,} bytes in {spent:,.1f} seconds")
-            begin, size = time.monotonic(), 0
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin to count."""
+        self._begin, self._size = time.monotonic(), 0
+
+    def count(self, size: int) -> None:
+        """So many bytes came.
+
+        Raises:
+            Transient: fewer come than the policy's least rate over its window.
+        """
+        self._size += size
+        if (spent := time.monotonic() - self._begin) >= self._policy.rate_window:
+            if self._size < self._policy.least_rate * spent:
+                raise Transient(f"too slow: {self._size:,} bytes in {spent:,.1f} seconds")
+            self.restart()
 
 
 @contextlib.contextmanager

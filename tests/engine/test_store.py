@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from corpuskit.config import UserError
 from corpuskit.engine import store
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.store import Receipt
@@ -208,6 +210,41 @@ def test_write_atomic_replaces_other_content_and_leaves_the_same_content_alone(t
     assert path.read_bytes() == b"2"
     assert path.stat().st_mtime_ns != 1
     assert files_of(tmp_path) == ["new/funnel.json"]
+
+
+@pytest.mark.parametrize("kind", ["a file", "below a file", "a broken link", "below a loop", "too long"])
+def test_a_folder_that_cannot_be_made_is_the_users_to_mend(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "broken").symlink_to("nowhere")
+    (tmp_path / "loop").symlink_to("loop")
+    names = {"a file": "file", "below a file": "file/x", "a broken link": "broken", "below a loop": "loop/x"}
+    path = tmp_path / names.get(kind, "x" * 300)
+    with pytest.raises(UserError, match=r"cannot be made a folder \([A-Z][a-z ]+\); choose another one"):
+        store.make_folder(path)
+
+
+def test_a_folder_that_nothing_may_be_written_into_is_the_users_to_mend() -> None:
+    with tempfile.TemporaryDirectory() as name:  # where others than root can go
+        closed = Path(name) / "closed"
+        closed.mkdir(mode=0o555)
+        Path(name).chmod(0o755)
+        root = os.geteuid() == 0  # to whom no folder is closed
+        if root:
+            os.setresuid(65534, 65534, 0)
+        try:
+            with pytest.raises(UserError, match=r"closed: nothing may be written into this folder"):
+                store.make_folder(closed)
+            with pytest.raises(UserError, match=r"x: cannot be made a folder \(Permission denied\)"):
+                store.make_folder(closed / "x")
+        finally:
+            if root:
+                os.setresuid(0, 0, 0)
+
+
+def test_a_file_where_outputs_go_stops_the_shard(tmp_path: Path) -> None:
+    (tmp_path / "kept").touch()
+    with pytest.raises(UserError, match="kept: cannot be made a folder"):
+        committed(tmp_path, {"kept.parquet": b"text"})
 
 
 def test_as_inputs_names_files_by_their_place_in_the_workspace(tmp_path: Path) -> None:

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpuskit.config import Measuring, Rule
+from corpuskit.build import stages
+from corpuskit.config import Measuring, Rule, data_dir
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.filters import clean as clean_module
 from corpuskit.filters.clean import STAGE, signal_names
 from corpuskit.filters.signals import FAMILIES, SIGNALS
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, QUARANTINED, REMOVED, document_id
+from corpuskit.sources.read import RULES_OF
+from corpuskit.sources.split import PART
 from corpuskit.sources.streams import as_input
 
 RULES = [
@@ -217,6 +222,94 @@ def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
     assert (removed["text"], removed["rule"]) == ("the weather is", "wrong_language")
     assert removed["value"] < 0.5
     assert pq.read_schema(scratch / "signals.parquet").names == [*MEASURED.names, *signal_names(measuring), "rule"]
+
+
+def test_every_file_of_rules_that_a_reader_reads_is_in_its_key(tmp_path: Path) -> None:
+    """A process of its own sees which files each reader opens; the key has to hold the hash of these and no others."""
+    text = "これは記事の本文です。"
+    page = f"<html lang=ja><meta charset=euc-jp><title>題</title><p>{text * 9}".encode("euc_jp")
+    http = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n" + page
+    article = f"<ns>0</ns><id>1</id><title>記事</title><text>{text}[[港]]</text>"
+    entry = json.dumps({"text": text, "namespace": 0, "source_text": text, "title": "記事"})
+    contents: dict[str, bytes | str] = {
+        "aozora": f"題名\n作者\n\n{text}\n\n底本：「全集」\n".encode("cp932"),
+        "cc100": f"{text}\n{text}\n\n{text}\n",
+        "cirrus": f'{{"index":{{"_id":"1"}}}}\n{entry}\n',
+        "csv": f"text,url\n{text},https://a.example\n",
+        "jsonl": json.dumps({"text": text}) + "\n",
+        "lines": text,
+        "text": text,
+        "warc": b"WARC/1.0\r\nWARC-Type: response\r\nWARC-Target-URI: http://a.example/\r\n"
+        b"Content-Length: %d\r\n\r\n%s\r\n\r\n" % (len(http), http),
+        "wet": b"WARC/1.0\r\nWARC-Type: conversion\r\nContent-Length: 4\r\n\r\ntext\r\n\r\n",
+        "wikipedia": f"<mediawiki><page>{article}</page></mediawiki>",
+    }
+    for reader, content in contents.items():
+        (tmp_path / reader).write_bytes(content.encode() if isinstance(content, str) else content)
+    pq.write_table(pa.table({"text": [text]}), tmp_path / "parquet")
+    pq.write_table(pa.Table.from_pylist([], DOCUMENT), tmp_path / "documents")
+    part = pa.Table.from_pylist([{"record": 0, "text": text.encode(), "error": None}], PART)
+    pq.write_table(part, tmp_path / "parts")
+    script = """
+import pathlib, sys
+opened = set()
+sys.addaudithook(lambda event, args: opened.add(str(args[0])) if event == "open" else None)
+from corpuskit.build.stages import with_rules
+from corpuskit.config import data_dir
+from corpuskit.engine.plan import Shard
+from corpuskit.sources.read import COLUMN_READERS, READERS, read_documents
+from corpuskit.sources.record import Quarantine
+from corpuskit.sources.streams import as_input
+rules, folder = data_dir("rules").resolve(), pathlib.Path(sys.argv[1])
+cached = [f for m in list(sys.modules.values()) if m.__name__.startswith("corpuskit")
+          for f in vars(m).values() if hasattr(f, "cache_clear")]
+assert len(cached) > 3 and not [p for p in opened if pathlib.Path(p).resolve().is_relative_to(rules)]
+for reader in (*READERS, *COLUMN_READERS, "documents"):
+    for function in cached:
+        function.cache_clear()
+    opened.clear()
+    shard = Shard("s", (as_input(str(folder / reader)),), {"reader": reader, "source": "web", "lang": "ja"})
+    quarantine = Quarantine(folder)
+    rows = sum(batch.num_rows for batch in read_documents(shard, quarantine))
+    assert rows or reader == "documents", (reader, quarantine.skipped)
+    assert not quarantine.count, reader
+    read = {p.relative_to(rules).as_posix() for p in (pathlib.Path(p).resolve() for p in opened) if rules in p.parents}
+    [labelled] = with_rules([shard])
+    assert labelled.labels.keys() - shard.labels.keys() == {f"rules/{name}" for name in read}, (reader, read)
+    assert all(len(labelled.labels[f"rules/{name}"]) == 64 for name in read)
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True)
+
+
+def test_every_file_of_rules_for_reading_has_a_reader() -> None:
+    """rules/ itself holds what readers read and one list of `clean`; its folders are of languages and steps."""
+    files = {path.name for path in data_dir("rules").iterdir() if path.is_file()}
+    assert files == {name for names in RULES_OF.values() for name in names} | {"mojibake.txt"}
+
+
+def test_a_changed_file_of_rules_reads_what_it_is_read_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = tmp_path / "rules"
+    shutil.copytree(data_dir("rules"), rules)
+    monkeypatch.setattr(stages, "data_dir", lambda name: tmp_path / name)
+    for name in ("a.jsonl", "a.xml"):
+        (tmp_path / name).write_text('{"text": "x"}\n', encoding="utf-8")
+    shards = [
+        Shard(reader, (as_input(str(tmp_path / name)),), {"reader": reader, "source": "web", "lang": "ja"})
+        for reader, name in (("jsonl", "a.jsonl"), ("wikipedia", "a.xml"))
+    ]
+
+    def ran() -> int:
+        runner = Runner(executor="local")
+        measuring = Measuring(lang="ja", normalize="ja-safe", lines=None, signals=("characters",))
+        stages.clean(shards, out=tmp_path / "out", runner=runner, rules=None, measuring=measuring)
+        return runner.tally.ran
+
+    assert (ran(), ran()) == (2, 0)
+    with open(rules / "wikitext.yaml", "a", encoding="utf-8") as file:
+        file.write("\n# one more line\n")
+    assert (ran(), ran()) == (1, 0)
 
 
 @pytest.mark.parametrize("lang", ["ja", "en"])

@@ -191,6 +191,19 @@ def stalling(content: bytes, after: int, seconds: float) -> Answer:
     return answer
 
 
+def trickling_headers(seconds: float) -> Answer:
+    """An answer whose headers never end: a byte, a pause, and again, until the other side has enough."""
+
+    def answer(handler: Handler) -> None:
+        handler.close_connection = True
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        for _ in range(1000):
+            handler.wfile.write(b"x")
+            time.sleep(seconds)
+
+    return answer
+
+
 def slowly(content: bytes, step: int, seconds: float) -> Answer:
     """A ranged file in small steps with a pause after each."""
 

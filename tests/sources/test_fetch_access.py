@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,9 @@ from fault_server import FaultServer, ranged, status
 from fetching import BIG, DATA, OTHER, PATH, QUICK, URL, fetch_all, record_of, sha256
 
 from corpuskit.config import Failure, UserError
+from corpuskit.sources import remote
 from corpuskit.sources.fetch import check_all
+from corpuskit.sources.streams import as_input, expand
 from corpuskit.sources.transfer import public
 
 TOKEN = "hf_veryVerySecretToken"
@@ -137,6 +141,34 @@ def test_an_unfinished_file_of_s3_is_gone_on_with_unless_it_changed(s3: Any, tmp
     s3.put_object(Bucket="corpora", Key="a.gz", Body=BIG)
     with pytest.raises(Failure, match="changed upstream"):
         check_all([url], tmp_path, None)
+
+
+@pytest.fixture
+def silent_s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An S3 that takes every connection and never answers."""
+    s3fs = pytest.importorskip("s3fs")
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.setenv(name, "testing")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setattr(s3fs.S3FileSystem, "retries", 2)  # of 5, with ever longer pauses between them
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield
+        s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.usefixtures("silent_s3")
+def test_a_store_that_does_not_answer_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin, quick = time.monotonic(), replace(QUICK, silence=0.2, attempts=2)
+    with pytest.raises(Failure, match=r"s3://corpora/a\.gz: could not be fetched \(\w*Timeout\w*: .*; run it again"):
+        fetch_all(["s3://corpora/a.gz"], tmp_path, None, quick)
+    monkeypatch.setattr(remote, "POLICY", quick)
+    with pytest.raises(Failure, match=r"s3://corpora/\*\.gz: \w*Timeout"):
+        expand("s3://corpora/*.gz")
+    with pytest.raises(Failure, match=r"s3://corpora/a\.gz: \w*Timeout"):
+        as_input("s3://corpora/a.gz")
+    assert time.monotonic() - begin < 10
 
 
 def test_a_store_without_its_package_is_told(tmp_path: Path) -> None:

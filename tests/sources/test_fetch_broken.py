@@ -14,7 +14,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fault_server import FaultServer, Handler, body, chunked, cutting, ranged, send, slowly, stalling, status
+from fault_server import (
+    FaultServer,
+    Handler,
+    body,
+    chunked,
+    cutting,
+    ranged,
+    send,
+    slowly,
+    stalling,
+    status,
+    trickling_headers,
+)
 from fetching import BIG, DATA, OTHER, PATH, QUICK, URL, fetch_all, files, sha256
 
 from corpuskit.config import Failure, UserError, sample_dir
@@ -158,6 +170,35 @@ def test_a_server_that_goes_on_trickling_ends_in_one_line(server: FaultServer, t
     ):
         fetch_all([URL], tmp_path, server.url, slow)
     assert time.monotonic() - begin < 5 and len(server.requests) == 2
+
+
+@pytest.mark.parametrize("then", ["goes on", "sends"])
+def test_a_server_whose_headers_trickle_is_given_up(server: FaultServer, tmp_path: Path, then: str) -> None:
+    slow = replace(QUICK, least_rate=1_000, rate_window=0.3, attempts=2)
+    server.heads[PATH] = trickling_headers(0.02)  # never silent for long
+    server.answers[PATH] = [trickling_headers(0.02), *([ranged(BIG)] if then == "sends" else [])]
+    begin = time.monotonic()
+    if then == "sends":
+        assert fetch_all([URL], tmp_path, server.url, slow)[URL].sha256 == sha256(BIG)
+    else:
+        with pytest.raises(Failure, match=rf"{PATH}: could not be fetched \(too slow: \d+ bytes in 0\.\d seconds\)"):
+            fetch_all([URL], tmp_path, server.url, slow)
+    assert time.monotonic() - begin < 5 and len(server.requests) == 2
+
+
+def test_a_redirect_whose_page_trickles_is_given_up(server: FaultServer, tmp_path: Path) -> None:
+    def trickle(handler: Handler) -> None:
+        handler.send_response(302)
+        handler.send_header("Location", f"{server.url}/there")
+        handler.send_header("Content-Length", "1000")
+        handler.end_headers()
+        for _ in range(1000):
+            handler.wfile.write(b"x")
+            time.sleep(0.02)
+
+    server.answers[PATH] = [trickle]
+    with pytest.raises(Failure, match=r"could not be fetched \(too slow: "):
+        fetch_all([URL], tmp_path, server.url, replace(QUICK, rate_window=0.3, attempts=1))
 
 
 def test_a_slow_server_that_keeps_the_least_rate_is_waited_for(server: FaultServer, tmp_path: Path) -> None:

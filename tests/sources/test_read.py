@@ -23,7 +23,7 @@ from corpuskit.engine.tables import BATCH_ROWS
 from corpuskit.schema import DOCUMENT, QUARANTINED, document_id
 from corpuskit.sources import cc100, streams, text
 from corpuskit.sources import read as read_module
-from corpuskit.sources.read import Quarantine, local_reader, read, read_documents
+from corpuskit.sources.read import COLUMN_READERS, READERS, Quarantine, local_reader, read, read_documents
 from corpuskit.sources.streams import as_input
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -343,6 +343,8 @@ def test_the_reader_of_a_foreign_file_follows_from_its_name(tmp_path: Path, name
 
 
 def test_a_reader_can_be_named(tmp_path: Path) -> None:
+    for file in ("a.zip", "ja.txt.xz"):
+        (tmp_path / file).write_bytes(b"of the format that the reader is for")
     name = str(tmp_path / "a.zip")
     assert local_reader(name, "text", reader="aozora") == "aozora"
     assert local_reader(str(tmp_path / "ja.txt.xz"), "text", reader="cc100") == "cc100"
@@ -358,6 +360,17 @@ def test_a_reader_can_be_named(tmp_path: Path) -> None:
     assert local_reader(str(tmp_path / "a.data"), "text", reader="jsonl") == "jsonl"
     with pytest.raises(UserError, match="no field 'body'; it has text"):
         local_reader(str(tmp_path / "a.data"), "body", reader="jsonl")
+
+
+def test_a_parquet_file_is_read_by_no_other_reader(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": ["x"]}), tmp_path / "a.bin")
+    for reader in sorted({*READERS, *COLUMN_READERS} - {"parts", "parquet"}):
+        with pytest.raises(UserError, match=rf"a\.bin: is a Parquet file, which --reader {reader} cannot read"):
+            local_reader(str(tmp_path / "a.bin"), "text", reader=reader)
+    assert local_reader(str(tmp_path / "a.bin"), "text", reader="parquet") == "parquet"
+    for content in (b"", b"PAR", b"PAR1 and so on", b"not PAR1"):
+        (tmp_path / "a.txt").write_bytes(content)
+        assert local_reader(str(tmp_path / "a.txt"), "text", reader="text") == "text"
 
 
 def test_a_parquet_file_is_documents_or_foreign(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import glob
 import gzip
 import hashlib
 import lzma
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from corpuskit.config import UserError
 from corpuskit.sources import streams
-from corpuskit.sources.streams import CutStream, as_input, expand, read_chunks, split_lines
+from corpuskit.sources.streams import CutStream, as_input, expand, read_chunks, split_lines, would_match
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, mtime=0),
@@ -190,6 +191,33 @@ def test_a_path_a_glob_and_a_folder_stand_for_files(tmp_path: Path) -> None:
     assert expand(str(tmp_path / "*.jsonl")) == [str(tmp_path / n) for n in ("a.jsonl", "b.jsonl")]
     assert expand(str(tmp_path)) == [str(tmp_path / n) for n in ("a.jsonl", "b.jsonl", "c.txt")]
     assert expand(str(tmp_path / "**/*.jsonl")) == [str(tmp_path / n) for n in ("a.jsonl", "b.jsonl", "sub/d.jsonl")]
+
+
+PATTERNS = ("**", "*", "*/*", "**/*.parquet", "**/a*", "a/**", "a/**/*", "*/[ab].*", "?/**/b.txt", ".h/*", "a", "[")
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_what_a_glob_would_match_is_what_it_matches(tmp_path: Path, pattern: str) -> None:
+    names = ("a/b.txt", "a/c/b.txt", "a/.h/b.txt", ".h/a.parquet", "b.parquet", "a/b.parquet", "a/c/d/e.parquet", ".x")
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    wanted = {name for name in names if would_match(str(tmp_path / pattern), tmp_path / name)}
+    for name in names:
+        (tmp_path / name).touch()
+    found = glob.glob(str(tmp_path / pattern), recursive=True)  # noqa: PTH207 - as expand does it
+    assert wanted == {str(Path(p).relative_to(tmp_path)) for p in found if Path(p).is_file()}
+
+
+def test_a_glob_is_compared_with_the_file_itself_however_both_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to("in")
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("in/**", "./in/*.json", f"{tmp_path}/link/*", f"file://{tmp_path}/in/**", "link/../in/*"):
+        assert would_match(pattern, Path("link/funnel.json")) and would_match(pattern, tmp_path / "in" / "funnel.json")
+    for pattern in ("in/*.jsonl", "out/**", "in", "in/funnel.json", "s3://in/**", ""):
+        assert not would_match(pattern, Path("in/funnel.json"))
 
 
 def test_a_path_that_stands_for_nothing_is_an_error(tmp_path: Path) -> None:
