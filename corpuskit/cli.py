@@ -431,6 +431,10 @@ def mix(
     tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens of the training run.")] = None,
     max_epochs: Annotated[float, typer.Option("--max-epochs", help="How often a language may be repeated.")] = 4.0,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the order of windows.")] = 0,
+    weights: Annotated[
+        list[str],
+        typer.Option("--weights", help="Count documents by the size of their cluster: fineweb2-jpn, or a YAML file."),
+    ] = [],  # noqa: B006
     workspace: WorkspaceOption = WORKSPACE,
     as_json: JsonOption = False,
     dry_run: DryRunOption = False,
@@ -441,7 +445,9 @@ def mix(
 
     shares = parse_shares(context.args)
     with open_space(workspace, existing=True) as space:
-        result = set_mixture(space, shares, tokens=tokens, max_epochs=max_epochs, seed=seed, save=not dry_run)
+        result = set_mixture(
+            space, shares, tokens=tokens, max_epochs=max_epochs, seed=seed, weights=weights, save=not dry_run
+        )
     if as_json:
         _print_json(result)
         return

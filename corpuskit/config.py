@@ -478,7 +478,7 @@ def load_upstream(name: str) -> Upstream:
     found = {p.stem: p for p in (data_dir("pipelines") / "sources").glob("*.yaml")}
     if name not in found:
         raise UserError(f"use: {name}: no such file in pipelines/sources{suggest(name, found)}")
-    return _load(found[name], Upstream)
+    return load_file(found[name], Upstream)
 
 
 def _used(path: Path, source: Any) -> Any:
@@ -520,7 +520,7 @@ def load_rule_file(path: str) -> RuleFile:
     """
     if not Path(path).is_file():
         raise UserError(f"--rules {path}: no such file")
-    return _load(Path(path), RuleFile)
+    return load_file(Path(path), RuleFile)
 
 
 def presets(lang: str) -> list[str]:
@@ -546,7 +546,7 @@ _MOST_EXTENDED = 20  # files from a rule file to the preset it comes from
 
 
 def _load_rules(path: Path, extended_by: tuple[Path, ...]) -> RuleSet:
-    file = _load(path, RuleFile)
+    file = load_file(path, RuleFile)
     base = None
     if file.extends is not None:
         named = is_path(file.extends)
@@ -587,7 +587,12 @@ def load_yaml(path: Path) -> Any:
         raise UserError(f"{path}: nested too deeply") from error
 
 
-def _load(path: Path, kind: type[T]) -> T:
+def load_file(path: Path, kind: type[T]) -> T:
+    """A YAML file as what it has to say.
+
+    Raises:
+        UserError: it cannot be read, or says something it may not.
+    """
     return _validated(path, load_yaml(path), kind)
 
 

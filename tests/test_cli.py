@@ -150,6 +150,11 @@ MISTAKES = {
     ),
     "rest for two": ("mix --ja 0.5 --workspace {sample}", "say which language gets the other 0.5"),
     "share without a value": ("mix --ja 0.5 --en --workspace {sample}", "mix:"),
+    "weights": ("mix --ja 1 --weights fineweb2-jp --workspace {sample}", "did you mean fineweb2-jpn?"),
+    "weights of another language": (
+        "mix --en 1 --weights fineweb2-jpn --workspace {sample}",
+        "--weights fineweb2-jpn: weighs documents of 'ja', which is not in this mixture",
+    ),
     "epochs": ("mix --ja 0.57 --en 0.31 --max-epochs 0 --workspace {sample}", "--max-epochs"),
     "endless epochs": ("mix --ja 0.57 --en 0.31 --max-epochs inf --workspace {sample}", "--max-epochs"),
     "vocabulary": (

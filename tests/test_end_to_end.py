@@ -24,6 +24,10 @@ import yaml
 
 from corpuskit import config
 from corpuskit.bins.format import TokenStream
+from corpuskit.build.tokens import pack_corpora
+from corpuskit.build.workspace import open_space
+from corpuskit.config import UserError
+from corpuskit.mix.order import WindowOrder
 from corpuskit.schema import VERDICT
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -247,6 +251,35 @@ def test_every_token_leads_back_to_its_document(sample: Path) -> None:
             start += shard["tokens"]
         assert start == stream.tokens == stream.manifest["tokens"]
     assert sorted(seen) == sorted(corpus)
+
+
+def test_weights_by_cluster_size_from_mix_to_the_order_of_windows(copy: Path, cli: Cli) -> None:
+    """The sample's clusters are of two documents, so the table counts from there."""
+    table = copy.parent / "mine.yaml"
+    table.write_text("name: mine\nlang: ja\nsource: own\ntimes: {1: 1, 2: 3}\n")
+    words = ("mix", "--ja", "0.57", "--en", "0.31", "--weights", table, "--workspace", copy, "--json")
+    result = json.loads(cli(*words).stdout)
+    assert (result["weights"], result["pack_again"], result["plan"]) == ({"ja": "mine"}, ["ja"], None)
+    with pytest.raises(UserError, match="make them again with: corpuskit pack"):
+        WindowOrder.open(copy, 32)
+
+    assert cli("pack", "--workspace", copy, "--executor", "local").returncode == 0
+    sizes = {r["id"]: r["cluster_size"] for r in rows_of(copy, "dedup", "signals", "ja")}
+    tokens = {1: 0, 3: 0}
+    for shard in TokenStream.open(copy / "bins" / "ja").manifest["shards"]:
+        ids = np.fromfile(copy / "bins" / "ja" / f"{shard['name']}.ids", "V16")
+        assert {1 if sizes[id_.tobytes().hex()] == 1 else 3 for id_ in ids} <= {shard["weight"]}
+        tokens[shard["weight"]] += shard["tokens"]
+    assert tokens[3] > 10_000
+    result = json.loads(cli(*words).stdout)
+    [line] = [line for line in result["plan"] if line["lang"] == "ja"]
+    assert result["pack_again"] == []
+    assert 0.95 * (tokens[1] + 3 * tokens[3]) < line["available"] < tokens[1] + 3 * tokens[3]  # without the held-out
+
+    for file in (copy / "dedup" / "ja" / "signals").iterdir():
+        file.unlink()
+    with open_space(copy) as space, pytest.raises(UserError, match=r"is gone, .* with: corpuskit corpus --lang ja$"):
+        pack_corpora(space)
 
 
 def test_mix_gives_the_rest_to_code_and_plans_within_one_window(copy: Path, cli: Cli) -> None:

@@ -8,11 +8,15 @@
                its document, its URL and the rules it passed
     manifest.json  beside them: dtype, vocabulary, tokenizer hash, and of each NAME its source, counts and hashes
 
+Documents that count k times (dedup/weights.py) stand once, apart from others: NAME is xK/FILE then, and FILE for those
+that count once. A stream has the former behind the latter, in order of K.
+
 Opening checks the size of every NAME.bin against the manifest, so a wrong dtype cannot go unseen.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +117,22 @@ class TokenStream:
             at += 1
         return out
 
+    @property
+    def weights(self) -> list[tuple[int, int, int]]:
+        """The parts of the stream by weight of their documents: weight, first token, and the token behind the last."""
+        parts: list[tuple[int, int, int]] = []
+        for shard, (start, end) in zip(self.manifest["shards"], itertools.pairwise(self._starts.tolist()), strict=True):
+            weight = shard.get("weight", 1)
+            if parts and parts[-1][0] == weight:
+                start = parts.pop()[1]
+            parts.append((weight, start, end))
+        return parts
+
     def document_at(self, position: int, folder: Path) -> tuple[str, str]:
-        """The bin and the document id that hold the token at a position of the stream."""
+        """The corpus file and the document id that hold the token at a position of the stream."""
         at = int(np.searchsorted(self._starts, position, side="right")) - 1
         name = self.manifest["shards"][at]["name"]
         ends = np.fromfile(folder / f"{name}.idx", np.uint64)
         row = int(np.searchsorted(ends, position - int(self._starts[at]), side="right")) - 1
         ids = np.memmap(folder / f"{name}.ids", np.uint8, "r")
-        return name, ids[16 * row : 16 * row + 16].tobytes().hex()
+        return name.rpartition("/")[2], ids[16 * row : 16 * row + 16].tobytes().hex()

@@ -58,14 +58,29 @@ def tokenizer_input(space: Workspace) -> Input:
 
 
 def pack_corpora(space: Workspace) -> dict[str, dict[str, Any]]:
-    """Make the bins of every language that has a corpus; returns documents, tokens and bytes of each."""
+    """Make the bins of every language that has a corpus; returns documents, tokens and bytes of each.
+
+    Languages that the mixture weighs are packed by weight.
+
+    Raises:
+        UserError: there is no tokenizer, or there are no cluster sizes to weigh by.
+    """
     from corpuskit.bins.pack import pack_language
+    from corpuskit.mix.mixture import load_mixture
 
     tokenizer = tokenizer_input(space)
+    mixture = load_mixture(space.root)
     out = {}
     for lang in space.languages("corpus"):
+        weights = mixture.weights.get(lang) if mixture else None
         receipts = pack_language(
-            lang, space.corpus_shards(lang), tokenizer, out=space.root / "bins" / lang, runner=space.runner
+            lang,
+            space.corpus_shards(lang),
+            tokenizer,
+            out=space.root / "bins" / lang,
+            runner=space.runner,
+            weights=weights,
+            sizes=space.cluster_sizes(lang) if weights else None,
         )
         out[lang] = {
             "documents": sum(r.counts["in"] for r in receipts),
@@ -103,6 +118,7 @@ def set_mixture(
     max_epochs: float,
     seed: int,
     save: bool,
+    weights: Sequence[str] = (),
     sequence_length: int = 2048,
 ) -> dict[str, Any]:
     """Set the workspace's mixture and say what it comes to on the bins, where there are bins of every language.
@@ -111,14 +127,19 @@ def set_mixture(
     """
     from corpuskit.bins.format import TokenStream
     from corpuskit.mix.mixture import make_mixture, save_mixture
-    from corpuskit.mix.order import WindowOrder
+    from corpuskit.mix.order import WindowOrder, packed_otherwise
 
     if not 0 < max_epochs < math.inf:
         raise UserError(f"--max-epochs {max_epochs}: a number above 0, such as 4")
-    mixture, note = make_mixture(shares, space.languages("corpus"), tokens=tokens, max_epochs=max_epochs, seed=seed)
+    mixture, note = make_mixture(
+        shares, space.languages("corpus"), tokens=tokens, max_epochs=max_epochs, seed=seed, weights=weights
+    )
     result: dict[str, Any] = {"shares": mixture.shares, "note": note, "plan": None, "tokens": None}
-    if set(mixture.shares) <= set(space.languages("bins")):
-        streams = tuple(TokenStream.open(space.root / "bins" / lang) for lang in sorted(mixture.shares))
+    result["weights"] = {lang: table.name for lang, table in mixture.weights.items()}
+    packed = [lang for lang in sorted(mixture.shares) if lang in space.languages("bins")]
+    streams = tuple(TokenStream.open(space.root / "bins" / lang) for lang in packed)
+    result["pack_again"] = packed_otherwise(mixture, streams)
+    if len(packed) == len(mixture.shares) and not result["pack_again"]:
         # windows no longer than the scarcest language allows, so that a small corpus gets a plan as well
         length = min(sequence_length, *(max(1, s.tokens // 64) for s in streams))
         order = WindowOrder.build(mixture, streams, length)
@@ -136,6 +157,11 @@ def print_mix(result: dict[str, Any]) -> None:
 
     if result["note"]:
         print(result["note"])
+    for lang, name in result["weights"].items():
+        print(f"Documents of {lang} count by the weights {name}.")
+    if result["pack_again"]:
+        print(f"The bins of {', '.join(result['pack_again'])} have other weights. Next: corpuskit pack")
+        return
     if result["plan"] is None:
         print("There are no bins of these languages yet. Next: corpuskit tokenizer train; corpuskit pack")
         return

@@ -13,7 +13,7 @@ from pathlib import Path
 import orjson
 
 from corpuskit.config import UserError, load_pipeline, presets
-from corpuskit.engine.plan import Shard
+from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Executor, Runner, workspace_lock
 from corpuskit.engine.store import Receipt, as_inputs, make_folder, read_receipts, sweep_strays, write_json
 
@@ -95,6 +95,22 @@ class Workspace:
         """The finished corpus of a language as shards, each with its one documents file."""
         folder = self.root / "corpus" / lang
         return documents(folder, read_receipts(folder), self.root)
+
+    def cluster_sizes(self, lang: str) -> dict[str, Input]:
+        """What `dedup` wrote of the sizes of clusters in a language, by name of shard.
+
+        Raises:
+            UserError: it is not there.
+        """
+        folder = self.root / "dedup" / lang
+        signals = as_inputs(folder, read_receipts(folder), "signals", self.root)
+        for file in signals:
+            if not Path(file.path).is_file():
+                raise UserError(
+                    f"{file.path}: is gone, and with it the sizes of clusters that documents are weighed by; "
+                    f"make it again with: corpuskit corpus --lang {lang}{self._rules_option(lang)}"
+                )
+        return {Path(file.path).stem: file for file in signals}
 
 
 def documents(folder: Path, receipts: Sequence[Receipt], root: Path) -> list[Shard]:

@@ -35,7 +35,9 @@ _COUNT_BYTES = 64  # of `count`, for each row of a range: the row, its run, the 
 def save(folder: Path, number: int, rows: Table) -> None:
     """Write a run, or the answers of a range, as `<folder>/<number>.npy`."""
     folder.mkdir(exist_ok=True)
-    np.save(folder / f"{number:05d}.npy", rows, allow_pickle=False)
+    with open(folder / f"{number:05d}.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(rows))
+        file.write(np.ascontiguousarray(rows).view(np.uint8).data)  # np.save says nothing of a disk that is full
 
 
 def load(file: Input) -> Table:

@@ -1,18 +1,20 @@
 """A mixture: shares by language, measured in tokens, and what they come to on the bins at hand.
 
-    corpuskit mix --ja 0.57 --en 0.31
+    corpuskit mix --ja 0.57 --en 0.31 --weights fineweb2-jpn
 
 The file mix/mixture.json holds what was asked and what is used; the plan follows from it and from the bins alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 from pydantic import Field
 
 from corpuskit.config import Strict, UserError, suggest
+from corpuskit.dedup.weights import Weights, load_weights
 from corpuskit.engine.store import write_json
 
 FILE = "mixture.json"
@@ -26,10 +28,17 @@ class Mixture(Strict):
     tokens: int | None = Field(default=None, gt=0)  # length of the training, None: as long as max_epochs allows
     max_epochs: float = Field(default=4.0, gt=0)  # how often a language may be repeated (Muennighoff et al. 2023)
     seed: int = 0
+    weights: dict[str, Weights] = Field(default={})  # by language; without, every document counts once
 
 
 def make_mixture(
-    asked: dict[str, float], available: list[str], *, tokens: int | None = None, max_epochs: float = 4.0, seed: int = 0
+    asked: dict[str, float],
+    available: list[str],
+    *,
+    tokens: int | None = None,
+    max_epochs: float = 4.0,
+    seed: int = 0,
+    weights: Sequence[str] = (),
 ) -> tuple[Mixture, str | None]:
     """A mixture from the shares a user asked for, and a sentence on what became of a missing rest, or None.
 
@@ -65,14 +74,22 @@ def make_mixture(
             shares = {lang: share / total for lang, share in asked.items()}
             used = ", ".join(f"{lang} {share:.4f}" for lang, share in shares.items())
             note = f"The shares sum to {total:g} and no other language is in this workspace, so they become {used}."
-    mixture = Mixture(asked=asked, shares=shares, tokens=tokens, max_epochs=max_epochs, seed=seed)
+    tables: dict[str, Weights] = {}
+    for name in weights:
+        lang, table = load_weights(name)
+        if lang not in shares:
+            raise UserError(f"--weights {name}: weighs documents of '{lang}', which is not in this mixture")
+        if lang in tables:
+            raise UserError(f"--weights {name}: '{lang}' has weights already, {tables[lang].name}; give one of them")
+        tables[lang] = table
+    mixture = Mixture(asked=asked, shares=shares, tokens=tokens, max_epochs=max_epochs, seed=seed, weights=tables)
     return mixture, note
 
 
 def save_mixture(workspace: Path, mixture: Mixture) -> Path:
     """Write mix/mixture.json."""
     path = workspace / "mix" / FILE
-    write_json(path, mixture.model_dump())
+    write_json(path, mixture.model_dump(mode="json"))
     return path
 
 

@@ -4,8 +4,11 @@ A window is sequence_length + 1 consecutive tokens of a language's stream; windo
 so every token but the first is predicted once an epoch. The k-th window of a language that gives n of the N windows of
 the run stands at the ideal position (k + 1/2) N / n, and the run takes all windows in order of ideal position. So every
 language is never further than 1/2 + share x languages / 2 windows from its share, at any point of the run (under one
-window for the usual three), and within one at its end. Which window the k-th one is, is a seeded
-permutation of that language's windows, a new one each epoch (a Feistel network with cycle walking: no memory, no
+window for the usual three), and within one at its end. The windows of a language are divided likewise among its parts,
+the stretches of its stream whose documents count k times (`mix --weights`; a window belongs to where it starts): a part
+of s windows gets k x s shares of them. So a pass over a language is k passes over such a part, each spread over a k-th
+of it, and a window counts as often as it is read. Which window the k-th one is, is a seeded
+permutation of the part's windows, a new one each epoch (a Feistel network with cycle walking: no memory, no
 index file, and no pattern an affine shuffle would leave). So the state of a run is one integer, whatever the number of
 processes or the batch size.
 """
@@ -13,6 +16,7 @@ processes or the batch size.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -34,11 +38,21 @@ HELDOUT_MIN, HELDOUT_MAX = 8, 256  # windows a language
 
 
 class Located(NamedTuple):
-    """Where positions of the run lie: index of the language, epoch, and window of that language's stream."""
+    """Where positions of the run lie: index of the language, epoch of its part, and window of its stream."""
 
     language: Int64s
     epoch: Int64s
     window: Int64s
+
+
+class Part(NamedTuple):
+    """The windows of a language that start among documents of one weight."""
+
+    weight: int
+    first: int  # window of the stream
+    heldout: int
+    size: int  # windows for training
+    planned: int  # windows of the run
 
 
 class PlanLine(NamedTuple):
@@ -48,7 +62,7 @@ class PlanLine(NamedTuple):
     share: float
     wanted: float  # share x tokens of the run
     planned: int  # windows x sequence_length
-    available: int  # without the held-out windows
+    available: int  # without the held-out windows, and each as often as its weight says
     epochs: float
 
 
@@ -60,8 +74,9 @@ class WindowOrder:
     sequence_length: int
     streams: tuple[TokenStream, ...]
     counts: Int64s  # training windows of the run, per language
-    sizes: Int64s  # windows that exist for training, per language
+    sizes: Int64s  # windows that exist for training, per language, each counted as often as its weight says
     heldout_counts: Int64s
+    parts: tuple[tuple[Part, ...], ...]  # per language
     fingerprint: str = field(default="")
 
     @classmethod
@@ -69,7 +84,8 @@ class WindowOrder:
         """The order that the workspace's mixture gives on its bins.
 
         Raises:
-            UserError: no mixture, no bins, bins of different tokenizers, or too few tokens for the mixture.
+            UserError: no mixture, no bins, bins of different tokenizers or of other weights than the mixture's, or
+            too few tokens for the mixture.
         """
         mixture = load_mixture(workspace)
         if mixture is None:
@@ -77,6 +93,11 @@ class WindowOrder:
         streams = tuple(TokenStream.open(workspace / "bins" / lang) for lang in sorted(mixture.shares))
         if len({s.manifest["tokenizer_sha256"] for s in streams}) > 1:
             raise UserError(f"{workspace / 'bins'}: bins of different tokenizers; make them again with: corpuskit pack")
+        if others := packed_otherwise(mixture, streams):
+            raise UserError(
+                f"{workspace / 'bins' / others[0]}: the mixture has other weights than these bins; "
+                "make them again with: corpuskit pack"
+            )
         return cls.build(mixture, streams, sequence_length)
 
     @classmethod
@@ -85,12 +106,13 @@ class WindowOrder:
         shares = np.array([mixture.shares[s.lang] for s in streams])
         total = np.array([max(0, (s.tokens - 1) // sequence_length) for s in streams], np.int64)
         heldout = np.minimum(np.clip((total * HELDOUT_FRACTION).astype(np.int64), HELDOUT_MIN, HELDOUT_MAX), total // 5)
-        sizes = total - heldout
-        for stream, windows in zip(streams, sizes, strict=True):
+        for stream, windows in zip(streams, total - heldout, strict=True):
             if windows < 1:
                 raise UserError(
                     f"the bins of '{stream.lang}' hold {stream.tokens} tokens, too few for windows of {sequence_length}"
                 )
+        parts = [_parts(*each, sequence_length) for each in zip(streams, total.tolist(), heldout.tolist(), strict=True)]
+        sizes = np.array([sum(p.weight * p.size for p in some) for some in parts], np.int64)
         longest = int(min(mixture.max_epochs * sizes / shares))
         if mixture.tokens is None:
             windows_of_run = longest
@@ -105,13 +127,14 @@ class WindowOrder:
         if windows_of_run < 1:
             raise UserError(f"this mixture gives no window of {sequence_length} tokens; mix more tokens or epochs")
         content = {
-            "mixture": mixture.model_dump(),
+            "mixture": mixture.model_dump(mode="json", exclude=None if mixture.weights else {"weights"}),
             "bins": {s.lang: [shard["sha256"]["bin"] for shard in s.manifest["shards"]] for s in streams},
             "sequence_length": sequence_length,
         }
         fingerprint = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
         counts = _largest_remainder(shares, windows_of_run)
-        return cls(mixture, sequence_length, streams, counts, sizes, heldout, fingerprint)
+        divided = tuple(_divided(some, count) for some, count in zip(parts, counts.tolist(), strict=True))
+        return cls(mixture, sequence_length, streams, counts, sizes, heldout, divided, fingerprint)
 
     @property
     def num_windows(self) -> int:
@@ -131,14 +154,17 @@ class WindowOrder:
     def locate(self, positions: Int64s) -> Located:
         """Language, epoch and window of each position; positions need not be sorted."""
         language, rank = _locate(np.asarray(positions, np.int64), self.counts)
-        sizes = self.sizes[language]
-        epoch = rank // sizes
-        window = np.empty(len(rank), np.int64)
-        for lang in range(len(self.streams)):
-            for turn in np.unique(epoch[language == lang]):
-                chosen = (language == lang) & (epoch == turn)
-                within = _permute(rank[chosen] % self.sizes[lang], int(self.sizes[lang]), self._key(lang, int(turn)))
-                window[chosen] = self._base(lang, within + self.heldout_counts[lang])
+        epoch, window = np.empty(len(rank), np.int64), np.empty(len(rank), np.int64)
+        for lang, parts in enumerate(self.parts):
+            mine = np.flatnonzero(language == lang)
+            which, within = _locate(rank[mine], np.array([part.planned for part in parts]))
+            for number, part in enumerate(parts):
+                here, ranks = mine[which == number], within[which == number]
+                epoch[here] = ranks // max(1, part.size)
+                for turn in np.unique(epoch[here]):
+                    now = epoch[here] == turn
+                    index = _permute(ranks[now] % part.size, part.size, self._key(lang, part, int(turn)))
+                    window[here[now]] = self._base(lang, part, index + part.heldout)
         return Located(language, epoch, window)
 
     def read(self, positions: Int64s) -> Int64s:
@@ -151,7 +177,8 @@ class WindowOrder:
         """Windows no position of the run ever gives: language -> (m, sequence_length + 1) tokens."""
         out = {}
         for lang, stream in enumerate(self.streams):
-            windows = np.sort(self._base(lang, np.arange(self.heldout_counts[lang], dtype=np.int64)))
+            held = [self._base(lang, part, np.arange(part.heldout)) for part in self.parts[lang]]
+            windows = np.sort(np.concatenate(held))
             out[stream.lang] = self._read(np.full(len(windows), lang), windows)
         return out
 
@@ -176,12 +203,33 @@ class WindowOrder:
             out[row] = self.streams[lang].read(window * self.sequence_length, self.sequence_length + 1)
         return out
 
-    def _key(self, lang: int, epoch: int) -> int:
-        return xxhash.xxh3_64_intdigest(f"{self.mixture.seed}/{self.streams[lang].lang}/{epoch}".encode())
+    def _key(self, lang: int, part: Part, epoch: int) -> int:
+        name = self.streams[lang].lang if part.weight == 1 else f"{self.streams[lang].lang} x{part.weight}"
+        return xxhash.xxh3_64_intdigest(f"{self.mixture.seed}/{name}/{epoch}".encode())
 
-    def _base(self, lang: int, index: Int64s) -> Int64s:
-        """The permutation that splits a language's windows: the first heldout_counts of it are held out."""
-        return _permute(index, int(self.sizes[lang] + self.heldout_counts[lang]), self._key(lang, -1))
+    def _base(self, lang: int, part: Part, index: Int64s) -> Int64s:
+        """The permutation that splits a part's windows: the first ones of it are held out."""
+        return part.first + _permute(index, part.size + part.heldout, self._key(lang, part, -1))
+
+
+def packed_otherwise(mixture: Mixture, streams: Sequence[TokenStream]) -> list[str]:
+    """The languages whose bins were packed with other weights than the mixture's."""
+    wanted = {lang: weights.model_dump(include={"name", "sha256"}) for lang, weights in mixture.weights.items()}
+    return [s.lang for s in streams if s.manifest.get("weights") != wanted.get(s.lang)]
+
+
+def _parts(stream: TokenStream, windows: int, heldout: int, length: int) -> list[Part]:
+    """The parts of a stream that windows start in, each with its share of the held-out ones; nothing is planned yet."""
+    bounds = [(k, -(-start // length), min(windows, -(-end // length))) for k, start, end in stream.weights]
+    some = [(k, first, stop - first) for k, first, stop in bounds if stop > first]
+    held = _largest_remainder(np.array([size for _, _, size in some], np.float64), heldout).tolist()
+    return [Part(k, first, h, size - h, 0) for (k, first, size), h in zip(some, held, strict=True)]
+
+
+def _divided(parts: Sequence[Part], windows: int) -> tuple[Part, ...]:
+    """The parts with what is planned of each, in all `windows`."""
+    counts = _largest_remainder(np.array([part.weight * part.size for part in parts], np.float64), windows)
+    return tuple(part._replace(planned=count) for part, count in zip(parts, counts.tolist(), strict=True))
 
 
 def _largest_remainder(shares: npt.NDArray[np.float64], total: int) -> Int64s:

@@ -84,6 +84,23 @@ def test_a_mixture_is_saved_and_loaded_as_it_is(tmp_path: Path) -> None:
     assert (mixture.tokens, mixture.max_epochs, mixture.seed) == (10**9, 1.5, 7)
 
 
+def test_weights_are_held_by_language_with_the_hash_of_their_table(tmp_path: Path) -> None:
+    mixture, _ = make_mixture({"ja": 0.6}, ["en", "ja"], weights=["fineweb2-jpn"])
+    assert list(mixture.weights) == ["ja"]
+    save_mixture(tmp_path, mixture)
+    assert load_mixture(tmp_path) == mixture
+    (tmp_path / "mine.yaml").write_text("name: mine\nlang: ja\nsource: own\ntimes: {1: 1, 2: 2}\n")
+    (tmp_path / "fr.yaml").write_text("name: fr\nlang: fr\nsource: own\ntimes: {1: 1, 2: 2}\n")
+    for weights, message in (
+        (["fineweb2-jp"], r"--weights fineweb2-jp: there is no such table; did you mean fineweb2-jpn\?"),
+        (["no/such.yaml"], "--weights no/such.yaml: no such file"),
+        ([str(tmp_path / "fr.yaml")], "weighs documents of 'fr', which is not in this mixture"),
+        (["fineweb2-jpn", str(tmp_path / "mine.yaml")], "'ja' has weights already, fineweb2-jpn; give one of them"),
+    ):
+        with pytest.raises(UserError, match=message):
+            make_mixture({"ja": 0.6}, ["en", "ja"], weights=weights)
+
+
 @pytest.mark.parametrize("content", [b"{", b"[]", b'{"asked": {}}', b'{"asked": {}, "shares": {}, "more": 1}', b"\xff"])
 def test_a_damaged_mixture_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mix").mkdir()

@@ -13,21 +13,29 @@ from hypothesis import strategies as st
 
 from corpuskit.bins.format import MANIFEST, BinWriter, TokenStream
 from corpuskit.config import UserError
+from corpuskit.dedup.weights import Weights
 from corpuskit.mix.mixture import Mixture, save_mixture
 from corpuskit.mix.order import WindowOrder, _largest_remainder, _locate, _permute
 
+TABLE = Weights(name="table", sha256="0", times={1: 1, 2: 3, 5: 10})
 
-def make_bins(folder: Path, lang: str, tokens: int, *, first: int = 0, tokenizer: str = "t", cuts: int = 3) -> None:
-    """A stream first, first + 1, first + 2 ... of so many tokens, in some bins."""
+
+def make_bins(
+    folder: Path, lang: str, tokens: int, *, first: int = 0, tokenizer: str = "t", weights: tuple[int, ...] = (1, 1, 1)
+) -> None:
+    """A stream first, first + 1, first + 2 ... of so many tokens, in a bin for each of the weights."""
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
+    cuts = len(weights)
     for number, part in enumerate(np.array_split(np.arange(first, first + tokens), cuts)):
         writer = BinWriter(folder, f"b{number}", 1 << 20)
         writer.add("0" * 32, part)
         writer.close()
         digest = f"{lang}/{first}/{tokens}/{number}"
-        shards.append({"name": f"b{number}", "tokens": len(part), "sha256": {"bin": digest}})
+        named = {"name": f"b{number}", "weight": weights[number]}
+        shards.append({**named, "tokens": len(part), "sha256": {"bin": digest}})
     manifest = {"lang": lang, "dtype": "uint32", "vocab_size": 1 << 20, "tokenizer_sha256": tokenizer, "shards": shards}
+    manifest["weights"] = {"name": TABLE.name, "sha256": TABLE.sha256} if max(weights) > 1 else None
     (folder / MANIFEST).write_bytes(orjson.dumps(manifest))
 
 
@@ -290,3 +298,79 @@ def test_a_workspace_opens_to_the_order_of_its_mixture(tmp_path: Path) -> None:
     make_bins(tmp_path / "bins" / "ja", "ja", 2401, tokenizer="another")
     with pytest.raises(UserError, match="bins of different tokenizers; make them again with: corpuskit pack"):
         WindowOrder.open(tmp_path, 4)
+
+
+# --- weights ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weighted(tmp_path: Path) -> WindowOrder:
+    """English, and Japanese of which the tokens 800 to 1,600 count 3 times, and those from 1,600 on 10 times."""
+    make_bins(tmp_path / "en", "en", 8001)
+    make_bins(tmp_path / "ja", "ja", 2401, weights=(1, 3, 10))
+    streams = tuple(TokenStream.open(tmp_path / lang) for lang in ("en", "ja"))
+    shares = {"en": 0.4, "ja": 0.6}
+    return WindowOrder.build(Mixture(asked=shares, shares=shares, max_epochs=1.0, weights={"ja": TABLE}), streams, 4)
+
+
+def test_a_window_of_weight_k_comes_k_times_in_a_pass_over_its_language(weighted: WindowOrder) -> None:
+    located = weighted.locate(every(weighted))
+    windows = located.window[located.language == 1]
+    held = weighted.heldout["ja"][:, 0] // 4
+    # 601, 800 and 800 tokens and 8 windows held out, in proportion
+    assert [(p.weight, p.first, p.heldout, p.size) for p in weighted.parts[1]] == [
+        (1, 0, 3, 198), (3, 201, 3, 197), (10, 401, 2, 197)
+    ]  # fmt: skip
+    assert np.bincount(windows, minlength=600)[held].tolist() == [0] * 8
+    times = np.bincount(windows, minlength=600)[np.setdiff1d(np.arange(600), held)]
+    assert times.tolist() == [1] * 198 + [3] * 197 + [10] * 197
+    assert weighted.plan()[1].available == 4 * (198 + 3 * 197 + 10 * 197) == weighted.plan()[1].planned
+    assert weighted.plan()[1].epochs == 1.0
+
+
+def test_the_k_times_lie_in_k_stretches_of_the_run(weighted: WindowOrder) -> None:
+    located = weighted.locate(every(weighted))
+    windows = located.window[located.language == 1]
+    for part in weighted.parts[1]:
+        mine = np.flatnonzero((windows >= part.first) & (windows < part.first + part.size + part.heldout))
+        stretch = mine * part.weight / len(windows)  # the n-th time lies between n and n + 1, but for some rounding
+        assert np.abs(stretch - np.arange(part.planned) / part.size).max() < 0.06
+        for turn in range(part.weight):
+            assert len(set(windows[mine[turn * part.size : (turn + 1) * part.size]].tolist())) == part.size
+
+
+def test_the_shares_are_those_of_what_is_read_at_any_point(weighted: WindowOrder) -> None:
+    located = weighted.locate(every(weighted))
+    taken = np.concatenate([[0], np.cumsum(located.language == 1)])
+    assert abs(taken[-1] - 0.6 * weighted.num_windows) < 1
+    assert np.abs(taken - 0.6 * np.arange(len(taken))).max() < 2
+    for field, again in zip(located, weighted.locate(every(weighted)[::-1]), strict=True):
+        assert np.array_equal(field[::-1], again)
+
+
+def test_parts_too_short_for_a_window_are_read_with_their_neighbours(tmp_path: Path) -> None:
+    make_bins(tmp_path / "ja", "ja", 13, weights=(1, 2, 3, 4, 5, 6, 10))  # of 2 and 1 tokens
+    mixture = Mixture(asked={"ja": 1.0}, shares={"ja": 1.0}, max_epochs=1.0)
+    order = WindowOrder.build(mixture, (TokenStream.open(tmp_path / "ja"),), 4)
+    assert [(p.weight, p.first, p.size, p.planned) for p in order.parts[0]] == [
+        (1, 0, 1, 1),
+        (3, 1, 1, 3),
+        (5, 2, 1, 5),
+    ]
+    windows = order.locate(every(order)).window
+    assert np.bincount(windows).tolist() == [1, 3, 5]
+
+
+def test_bins_of_other_weights_than_the_mixtures_are_refused(tmp_path: Path) -> None:
+    make_bins(tmp_path / "bins" / "ja", "ja", 2401, weights=(1, 3, 10))
+    shares = {"ja": 1.0}
+    mixture = Mixture(asked=shares, shares=shares, weights={"ja": TABLE})
+    save_mixture(tmp_path, mixture)
+    fingerprints = {WindowOrder.open(tmp_path, 4).fingerprint}
+    for others in ({}, {"ja": TABLE.model_copy(update={"sha256": "1"})}):
+        save_mixture(tmp_path, mixture.model_copy(update={"weights": others}))
+        with pytest.raises(UserError, match=r"ja: the mixture has other weights .* again with: corpuskit pack"):
+            WindowOrder.open(tmp_path, 4)
+    make_bins(tmp_path / "bins" / "ja", "ja", 2401)
+    save_mixture(tmp_path, Mixture(asked=shares, shares=shares))
+    assert WindowOrder.open(tmp_path, 4).fingerprint not in fingerprints
