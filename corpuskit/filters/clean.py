@@ -24,6 +24,7 @@ from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
 from corpuskit.filters import cut, upstream, urls, words
 from corpuskit.filters.language import language_probability
+from corpuskit.filters.removed import RemovedWriter
 from corpuskit.filters.rules import KEPT, count_verdicts, from_params, judge, new_counts, rule_column
 from corpuskit.filters.signals import FAMILIES, measure, signals_of
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, REMOVED, add_sizes
@@ -99,7 +100,8 @@ def measure_texts(
 def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Clean one shard. Its second input, where there is one, is the language model.
 
-    Params: the fields of config.Measuring, and `rules` (see rules.as_params; None measures and keeps every document).
+    Params: the fields of config.Measuring, and `rules` (see rules.as_params; None measures and keeps every document),
+    with rules also `removed` (config.KeepRemoved).
     Counts: documents in, kept, quarantined; characters and bytes; with rules, what rules.new_counts has.
     """
     rules = None if params["rules"] is None else from_params(params["rules"])
@@ -115,12 +117,14 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     if rules is None:
         files = {"documents": DOCUMENT, "signals": measured}
     else:
-        files = {"kept": DOCUMENT, "removed": REMOVED, "signals": measured.append(pa.field("rule", pa.string()))}
+        files = {"kept": DOCUMENT, "signals": measured.append(pa.field("rule", pa.string()))}
     if measuring.lines:
         files["cut"] = CUT
     quarantine = Quarantine(scratch)
     with ExitStack() as stack:
         out = {kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", s)) for kind, s in files.items()}
+        if rules is not None:
+            out["removed"] = stack.enter_context(RemovedWriter(scratch / "removed.parquet", params["removed"]))
         for batch in read_documents(shard, quarantine):
             given = (batch.column("text"), batch.column("url"), batch.column("meta"))
             texts, signals, pieces = measure_texts(*given, measuring, lid_model)

@@ -33,6 +33,7 @@ def run_clean(
     normalize: Any = "ja-safe",
     cut: str | None = None,
     rules: list[Rule] | None = RULES,
+    removed: str = "all",
     name: str = "out",
 ) -> tuple[dict[str, Any], Path]:
     """Clean one jsonl file; strings of `lines` are written as they are, other values as JSON."""
@@ -42,6 +43,7 @@ def run_clean(
     params = {
         **Measuring(lang="ja", normalize=normalize, lines=cut, signals=tuple(FAMILIES)).model_dump(mode="json"),
         "rules": None if rules is None else [r.model_dump() for r in rules],
+        "removed": removed,
     }
     out = tmp_path / name
     [receipt] = map_shards(STAGE, [shard], out=out, params=params, runner=Runner(executor="local"))
@@ -210,7 +212,7 @@ def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     measuring = Measuring(lang="ja", normalize="ja-safe", signals=("characters", "lists", "url"), language_id="ja")
-    params = {**measuring.model_dump(mode="json"), "rules": [rule.model_dump()]}
+    params = {**measuring.model_dump(mode="json"), "rules": [rule.model_dump()], "removed": "all"}
     counts = clean_module.clean(shard, scratch, params)
     assert (counts["kept"], counts["dropped"]) == (1, {"wrong_language": 1})
     [removed] = pq.read_table(scratch / "removed.parquet").to_pylist()
