@@ -30,7 +30,7 @@ from corpuskit.filters.signals import FAMILIES, measure, signals_of
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, REMOVED, add_sizes
 from corpuskit.sources.read import read_documents
 from corpuskit.sources.record import Quarantine
-from corpuskit.text.normalize import normalize_column
+from corpuskit.text.normalize import normalize_counted
 from corpuskit.text.shadow import shadow_column
 
 
@@ -76,12 +76,13 @@ def measure_texts(
         measuring: what to do.
         lid_model: the path of the language model, where `measuring` asks for a language.
     """
-    texts, pieces, last = normalize_column(texts, measuring.normalize), None, []
+    (texts, controls), pieces, last = normalize_counted(texts, measuring.normalize), None, []
     if measuring.lines:
         texts, shadow, shares, pieces = cut.cut_column(texts, measuring.lines)
         last.append(shares)
     else:
         shadow = shadow_column(texts)
+    shadow = shadow._replace(controls=shadow.controls + controls)
     if measuring.language_id:
         if lid_model is None:
             raise ValueError("a language is asked for, and there is no model")
@@ -159,4 +160,4 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return counts
 
 
-STAGE = Stage("clean", 5, clean)
+STAGE = Stage("clean", 6, clean)

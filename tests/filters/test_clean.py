@@ -239,3 +239,21 @@ read = {{p.relative_to(rules).as_posix() for p in map(pathlib.Path, opened) if p
 assert len(read) > 5 and read == set(vocabularies(measuring)), (read, vocabularies(measuring).keys())
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_control_characters_are_counted_before_they_are_taken_out(tmp_path: Path) -> None:
+    rule = Rule(name="control_characters", signal="control_per_char", max=0.02, source="test")
+    texts = [
+        "あ" * 50 + "\x1b",
+        "い" * 49 + "\x1b",
+        "う" * 50 + "\r\n\t\x85\u200b\u00ad",
+        "\0\0",
+        "いいね3件\x07\n" + "え" * 9,
+    ]
+    for normalize, written in (("ja-safe", "い" * 49), ("none", "い" * 49 + "\x1b")):
+        lines = [{"text": text} for text in texts]
+        counts, out = run_clean(tmp_path, lines, normalize=normalize, cut="ja", rules=[rule], name=normalize)
+        values = [row["control_per_char"] for row in rows(out, "signals")]
+        assert values == pytest.approx([1 / 50, 1 / 49, 0, 0, 1 / 9])  # of the whole text, to what is left of it
+        assert counts["dropped"] == {"control_characters": 2}
+        assert rows(out, "removed")[0]["text"] == written
