@@ -73,6 +73,10 @@ ShardsOption = Annotated[str | None, typer.Option("--shards", help="Only these n
 AgainstOption = Annotated[
     Path | None, typer.Option("--against", help="Earlier corpus or workspace: it stays, and what is in it goes.")
 ]
+RemovedOption = Annotated[
+    Literal["all", "sample", "none"],
+    typer.Option("--removed", help="What is written of removed documents: all, 20 a rule and file, none."),
+]
 
 WORKSPACE = Path("workspace")
 WORKERS = os.cpu_count() or 1
@@ -106,6 +110,7 @@ def corpus(
     rules: RulesOption = None,
     lid_model: LidOption = None,
     against: AgainstOption = None,
+    removed: RemovedOption = "all",
     workspace: WorkspaceOption = WORKSPACE,
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "auto",
@@ -117,7 +122,7 @@ def corpus(
     from corpuskit.build.sources import describe, part_notes, plan_corpus
     from corpuskit.build.workspace import open_space
 
-    plan = plan_corpus(lang, profile, mirror, source, shards, lid_model, rules, against)
+    plan = plan_corpus(lang, profile, mirror, source, shards, lid_model, rules, against, removed)
     if dry_run:
         _show(describe(plan), as_json)
         return
@@ -180,6 +185,7 @@ def clean(
     text_unit: TextUnitOption = "file",
     reader: ReaderOption = None,
     lid_model: LidOption = None,
+    removed: RemovedOption = "all",
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
@@ -195,7 +201,7 @@ def clean(
         _show(describe_files(plan.shards), as_json)
         return
     with open_space(out, workers, executor) as space:
-        funnel = clean_files(plan, out=out, runner=space.runner, lid_model=lid_model)
+        funnel = clean_files(plan, out=out, runner=space.runner, lid_model=lid_model, removed=removed)
     _funnel(lang, funnel, as_json, space)
 
 
@@ -284,6 +290,7 @@ def dedup(
         Literal["cut", "mask", "drop"] | None,
         typer.Option("--substring-mode", help="What happens to such spans, or their documents: cut by default."),
     ] = None,
+    removed: RemovedOption = "all",
     workers: WorkersOption = WORKERS,
     executor: ExecutorOption = "auto",
     as_json: JsonOption = False,
@@ -326,7 +333,7 @@ def dedup(
     if not as_json:
         print(announce_dedup(plan), flush=True)
     with open_space(out, workers, executor) as space:
-        funnel = dedup_files(plan, out=out, runner=space.runner)
+        funnel = dedup_files(plan, out=out, runner=space.runner, removed=removed)
     _funnel(lang, funnel, as_json, space)
 
 

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 T = TypeVar("T", bound="Strict")
 
+KeepRemoved = Literal["all", "sample", "none"]  # what is written of documents that a step removes
+
 
 class UserError(Exception):
     """A mistake the user can mend; the message names the file, the value and what to do."""

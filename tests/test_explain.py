@@ -70,7 +70,7 @@ def test_other_rules_judge_by_other_bounds_and_a_duplicate_says_so(sample: Path,
     found = json.loads(cli("explain", removed["id"], "--workspace", sample, "--rules", "swallow-v1", "--json").stdout)
     assert found["rules"] == "swallow-v1"
     assert next(c["min"] for c in found["checks"] if c["signal"] == "num_chars") == 400
-    assert found["duplicate"] == {"rule": removed["rule"], "value": removed["value"]}
+    assert found["duplicate"] == {"step": "dedup", "rule": removed["rule"], "value": removed["value"]}
     assert "Removed as near_duplicate" in cli("explain", removed["id"], "--workspace", sample).stdout
 
 
@@ -81,7 +81,7 @@ def test_a_text_in_place_of_its_file_and_a_duplicate_without_a_jaccard(
     assert done.returncode == 2
     assert "no such file, and no id" in done.stderr
     found = {"rules": "r", "checks": [], "signals": {}, "text": [], "verdict": {"kept": True}}
-    print_explained({**found, "duplicate": {"rule": "url_duplicate", "value": None}})
+    print_explained({**found, "duplicate": {"step": "dedup", "rule": "url_duplicate", "value": None}})
     assert "Removed as url_duplicate\n" in capsys.readouterr().out
 
 

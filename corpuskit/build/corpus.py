@@ -93,6 +93,7 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         params=pipeline.dedup,
         runner=runner,
         against=request.against,
+        removed=request.removed,
     )
     cut: dict[str, list[Receipt]] = {}
     last_in, last = deduplicated_in, deduplicated
@@ -105,10 +106,11 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
             replace(s, labels={**s.labels, "priority": priorities[s.labels["source"]]})
             for s in documents(last_in, last, root)
         ]
+        where: dict[str, Any] = {"work": folder, "out": folder, "root": root, "runner": runner}
         if isinstance(settings, Paragraphs):
-            last = cut_paragraphs(shards, work=folder, out=folder, root=root, params=settings, runner=runner)
+            last = cut_paragraphs(shards, params=settings, removed=request.removed, **where)
         else:
-            last = cut_repeats(shards, work=folder, out=folder, root=root, params=settings, runner=runner)
+            last = cut_repeats(shards, params=settings, removed=request.removed, **where)
         cut[step], last_in = last, folder
     scrubbed = scrub(
         documents(last_in, last, root),

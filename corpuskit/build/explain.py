@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corpuskit import config
+from corpuskit.build.workspace import follows
 from corpuskit.config import UserError, suggest
 from corpuskit.engine.store import read_receipts
 from corpuskit.engine.tables import read_selected
@@ -109,17 +110,36 @@ def _found(id_: str, lang: str, shard: str, row: int, preset: str | None, worksp
     pieces = folder / "cut" / f"{shard}.parquet"
     cut = pq.read_table(pieces, filters=[("id", "=", id_)]).to_pylist() if pieces.is_file() else []
     found = Explanation(values, tuple(rules), tuple(segments(document["text"], cut)))
-    removed: list[dict[str, Any]] = []
-    for step in ("dedup", "paragraphs", "substring"):
-        path = workspace / step / lang / "removed" / f"{shard}.parquet"
-        removed += pq.read_table(path, filters=[("id", "=", id_)]).to_pylist() if path.is_file() else []
     return {
         "id": id_,
         "shard": shard,
         **{name: document[name] for name in ("url", "source", "lang", "timestamp", "meta")},
         **_described(found, name),
-        "duplicate": {"rule": removed[0]["rule"], "value": removed[0]["value"]} if removed else None,
+        "duplicate": _removed(workspace, lang, shard, id_, row) if decided else None,
     }
+
+
+def _removed(workspace: Path, lang: str, shard: str, id_: str, row: int) -> dict[str, Any] | None:
+    """The step after `decide` that took a document out, by which rule and value; None: none did.
+
+    Where the step kept no removed documents, or a sample without this one, rule and value are None.
+    """
+    before = {r.shard: r for r in read_receipts(workspace / "decide" / lang)}[shard]
+    rows = pq.read_table(workspace / "decide" / lang / "rows" / f"{shard}.parquet")["row"].combine_chunks()
+    kind, chosen = "rows", pc.index(rows, pa.scalar(row, rows.type)).as_py() >= 0
+    for step in ("dedup", "paragraphs", "substring"):
+        folder = workspace / step / lang
+        receipt = {r.shard: r for r in read_receipts(folder)}.get(shard)
+        if receipt is None:
+            continue
+        found, kept = (
+            pq.read_table(folder / each / f"{shard}.parquet", columns=columns, filters=[("id", "=", id_)]).to_pylist()
+            for each, columns in (("removed", ["rule", "value"]), ("kept", ["id"]))
+        )
+        if found or (chosen and not kept and follows(receipt, before, kind)):
+            return {"step": step, **(found[0] if found else {"rule": None, "value": None})}
+        before, kind = receipt, "kept"
+    return None
 
 
 def _row(path: Path, row: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from corpuskit import config
 from corpuskit.build.sources import part_names
 from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub, with_rules
 from corpuskit.build.workspace import documents
-from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError
+from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, RuleSet, Substring, UserError
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, write_json
@@ -105,7 +105,9 @@ def plan_clean_files(
     return CleanFiles(shards, rules, pipeline.measuring())
 
 
-def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str | None) -> dict[str, Any]:
+def clean_files(
+    plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str | None, removed: KeepRemoved = "all"
+) -> dict[str, Any]:
     """Clean foreign files into `out`; returns and writes funnel.json."""
     receipts = clean(
         plan.shards,
@@ -114,6 +116,7 @@ def clean_files(plan: CleanFiles, *, out: Path, runner: Runner, lid_model: str |
         rules=plan.rules,
         measuring=plan.measuring,
         lid_model=lid_model,
+        removed=removed,
     )
     _say_empty(receipts)
     return _write_funnel(out, language_funnel(clean=receipts))
@@ -169,7 +172,7 @@ def _expected(plan: DedupFiles) -> tuple[int, int]:
     return text // _DOCUMENT_BYTES, text
 
 
-def dedup_files(plan: DedupFiles, *, out: Path, runner: Runner) -> dict[str, Any]:
+def dedup_files(plan: DedupFiles, *, out: Path, runner: Runner, removed: KeepRemoved = "all") -> dict[str, Any]:
     """Deduplicate foreign files into `out`; returns and writes funnel.json.
 
     With `paragraphs` or `substring` the steps before the last one go to folders of their own, `near` and `paragraphs`;
@@ -179,18 +182,23 @@ def dedup_files(plan: DedupFiles, *, out: Path, runner: Runner) -> dict[str, Any
     read, files = _read_files(plan.shards, out, runner)
     files = [replace(s, labels={**s.labels, "priority": "0"}) for s in files]
     near_in = out / "near" if paragraphs or substring else out
-    near = deduplicate(files, out=near_in, root=out, params=plan.params, runner=runner, against=plan.against)
+    near = deduplicate(
+        files, out=near_in, root=out, params=plan.params, runner=runner, against=plan.against, removed=removed
+    )
     cut: dict[str, list[Receipt]] = {}
     last_in, last = near_in, near
     if paragraphs:
         folder = out / "paragraphs"
         results = folder if substring else out
         shards = _carrying(last_in, last, out)
-        last = cut_paragraphs(shards, work=folder, out=results, root=out, params=paragraphs, runner=runner)
+        last = cut_paragraphs(
+            shards, work=folder, out=results, root=out, params=paragraphs, runner=runner, removed=removed
+        )
         cut["paragraphs"], last_in = last, results
     if substring:
         shards = _carrying(last_in, last, out)
-        last = cut_repeats(shards, work=out / "substring", out=out, root=out, params=substring, runner=runner)
+        work = out / "substring"
+        last = cut_repeats(shards, work=work, out=out, root=out, params=substring, runner=runner, removed=removed)
         cut["substring"] = last
     return _write_funnel(out, language_funnel(read=read, dedup=near, **cut))
 

@@ -11,7 +11,7 @@ from typing import Any
 from corpuskit import config
 from corpuskit.build.stages import earlier_corpus
 from corpuskit.build.workspace import Workspace
-from corpuskit.config import Pipeline, Profile, RuleSet, Source, UserError, suggest
+from corpuskit.config import KeepRemoved, Pipeline, Profile, RuleSet, Source, UserError, suggest
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import map_shards
 from corpuskit.engine.store import as_inputs
@@ -29,6 +29,7 @@ class CorpusRequest:
     mirror: str | None
     lid_model: str | None = None
     against: Sequence[Shard] = ()  # the documents of an earlier corpus
+    removed: KeepRemoved = "all"  # what is written of duplicates
 
 
 def resolve_sources(pipeline: Pipeline, profile: Profile, only: Sequence[str], shards: str | None) -> list[Source]:
@@ -67,6 +68,7 @@ def plan_corpus(
     lid_model: str | None,
     preset: str | None = None,
     against: Path | None = None,
+    removed: KeepRemoved = "all",
 ) -> list[CorpusRequest]:
     """The languages a `corpus` command builds: the one asked for, then those its profile brings along.
 
@@ -78,15 +80,16 @@ def plan_corpus(
     sources = resolve_sources(pipeline, chosen, only, shards)
     rules = config.load_rules(lang, preset or pipeline.rules)
     old = earlier_corpus(against, lang) if against else []
-    requests = [CorpusRequest(pipeline, profile, chosen, rules, sources, mirror, lid_model, old)]
+    requests = [CorpusRequest(pipeline, profile, chosen, rules, sources, mirror, lid_model, old, removed)]
     for other in chosen.also:
         along = config.load_pipeline(other)
         along_profile = along.profile(profile)
         along_sources = resolve_sources(along, along_profile, (), "all" if shards == "all" else None)
         along_rules = config.load_rules(other, along.rules)
         old = earlier_corpus(against, other) if against and (against / "dedup" / other).is_dir() else []
-        request = CorpusRequest(along, profile, along_profile, along_rules, along_sources, mirror, lid_model, old)
-        requests.append(request)
+        requests.append(
+            CorpusRequest(along, profile, along_profile, along_rules, along_sources, mirror, lid_model, old, removed)
+        )
     return requests
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from corpuskit.config import Dedup, Measuring, Paragraphs, RuleSet, Substring, UserError, data_dir
+from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, RuleSet, Substring, UserError, data_dir
 from corpuskit.engine.plan import Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts
@@ -23,10 +23,12 @@ def clean(
     rules: RuleSet | None,
     measuring: Measuring,
     lid_model: str | None = None,
+    removed: KeepRemoved = "all",
 ) -> list[Receipt]:
     """Read, normalise, cut and measure into `out`: documents/, signals/, cut/, quarantined/, for `decide` to come.
 
-    With rules everything is decided in the same pass: kept/ and removed/ take the place of documents/.
+    With rules everything is decided in the same pass: kept/ and removed/ (as much as `removed` says) take the place of
+    documents/.
 
     Raises:
         UserError: a rule names an unknown signal, or the language model is not to be had.
@@ -44,6 +46,7 @@ def clean(
         **measuring.model_dump(mode="json"),
         "vocabularies": vocabularies(measuring),
         "rules": None if rules is None else as_params(rules),
+        **({} if rules is None else {"removed": removed}),
     }
     return map_shards(STAGE, with_rules(shards), out=out, params=params, runner=runner)
 
@@ -135,11 +138,12 @@ def deduplicate(
     params: Dedup,
     runner: Runner,
     against: Sequence[Shard] = (),
+    removed: KeepRemoved = "all",
 ) -> list[Receipt]:
     """Remove exact and near duplicates over all given documents files; see corpuskit/dedup."""
     from corpuskit.dedup.stage import dedup
 
-    return dedup(shards, out=out, root=root, params=params, runner=runner, against=against)
+    return dedup(shards, out=out, root=root, params=params, runner=runner, against=against, removed=removed)
 
 
 def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
@@ -175,21 +179,35 @@ def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
 
 
 def cut_paragraphs(
-    shards: Sequence[Shard], *, work: Path, out: Path, root: Path, params: Paragraphs, runner: Runner
+    shards: Sequence[Shard],
+    *,
+    work: Path,
+    out: Path,
+    root: Path,
+    params: Paragraphs,
+    runner: Runner,
+    removed: KeepRemoved = "all",
 ) -> list[Receipt]:
     """Cut lines that many documents have; see corpuskit/dedup/paragraphs.py."""
     from corpuskit.dedup.paragraphs import cut_paragraphs as cut
 
-    return cut(shards, work=work, out=out, root=root, params=params, runner=runner)
+    return cut(shards, work=work, out=out, root=root, params=params, runner=runner, removed=removed)
 
 
 def cut_repeats(
-    shards: Sequence[Shard], *, work: Path, out: Path, root: Path, params: Substring, runner: Runner
+    shards: Sequence[Shard],
+    *,
+    work: Path,
+    out: Path,
+    root: Path,
+    params: Substring,
+    runner: Runner,
+    removed: KeepRemoved = "all",
 ) -> list[Receipt]:
     """Cut exact repeated spans; see corpuskit/dedup/substring.py."""
     from corpuskit.dedup.substring import cut_repeats as cut
 
-    return cut(shards, work=work, out=out, root=root, params=params, runner=runner)
+    return cut(shards, work=work, out=out, root=root, params=params, runner=runner, removed=removed)
 
 
 def scrub(shards: Sequence[Shard], *, out: Path, types: Sequence[str], runner: Runner) -> list[Receipt]:

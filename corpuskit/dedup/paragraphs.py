@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from corpuskit.config import Paragraphs
+from corpuskit.config import KeepRemoved, Paragraphs
 from corpuskit.dedup.exchange import KEYS, Table, answers, count, count_keys, first_runs, save
 from corpuskit.dedup.minhash import Keys, matching_column, mix64
 from corpuskit.dedup.spans import CutWriter, Spans, earlier_files, id_numbers
@@ -58,7 +58,14 @@ class Lines(NamedTuple):
 
 
 def cut_paragraphs(
-    documents: Sequence[Shard], *, work: Path, out: Path, root: Path, params: Paragraphs, runner: Runner
+    documents: Sequence[Shard],
+    *,
+    work: Path,
+    out: Path,
+    root: Path,
+    params: Paragraphs,
+    runner: Runner,
+    removed: KeepRemoved = "all",
 ) -> list[Receipt]:
     """Cut frequent lines and drop common documents; returns the receipts of `cut`, one for each shard, in order.
 
@@ -83,7 +90,8 @@ def cut_paragraphs(
         own, earlier = earlier_files(shard)
         labels = {**shard.labels, "files": str(len(own)), "run": str(runs[shard.name])}
         files.append(Shard(shard.name, (*own, *counted, *earlier), labels))
-    return map_shards(CUT, files, out=out, params=params.model_dump(exclude={"memory"}), runner=runner)
+    settings = params.model_dump(exclude={"memory"}) | {"removed": removed}
+    return map_shards(CUT, files, out=out, params=settings, runner=runner)
 
 
 def _batches(inputs: Sequence[Input], columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -159,10 +167,17 @@ def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
 
 def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """One documents file without its frequent lines and without its common documents."""
-    settings = Paragraphs(**params)
+    settings = Paragraphs(**{name: params[name] for name in params.keys() - {"removed"}})
     own, earlier = earlier_files(shard)
     files, run = int(shard.labels["files"]), int(shard.labels["run"])
-    writer = CutWriter(scratch, shard.labels["source"], RULE, min_chars=settings.min_chars, earlier=earlier)
+    writer = CutWriter(
+        scratch,
+        shard.labels["source"],
+        RULE,
+        min_chars=settings.min_chars,
+        earlier=earlier,
+        removed=params["removed"],
+    )
     with writer:
         for number, batch in enumerate(_batches(own[:files], DOCUMENT.names)):
             lines = lines_of(batch.column("text"))

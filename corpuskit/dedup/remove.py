@@ -16,6 +16,7 @@ from corpuskit.dedup.signatures import read_documents
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import FAST_LEVEL, TableWriter
+from corpuskit.filters.removed import RemovedWriter
 from corpuskit.schema import DOCUMENT, REMOVED, add_sizes
 
 SIGNALS = pa.schema([("id", pa.string()), ("cluster_size", pa.int64())])
@@ -24,7 +25,7 @@ SIGNALS = pa.schema([("id", pa.string()), ("cluster_size", pa.int64())])
 def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """kept, removed with rule and Jaccard to the survivor, and for what is kept the size of its cluster as a signal.
 
-    The shard's inputs are its documents and the removals.
+    The shard's inputs are its documents and the removals. Params: `removed` (config.KeepRemoved).
     """
     *documents, removals = shard.inputs
     found = pq.read_table(removals.path, filters=[("file", "=", shard.name)])
@@ -36,7 +37,7 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
     totals, lost = dict.fromkeys(("chars_kept", "bytes_kept"), 0), dict.fromkeys(("chars_in", "bytes_in"), 0)
     with (
         TableWriter(scratch / "kept.parquet", DOCUMENT, FAST_LEVEL) as kept,
-        TableWriter(scratch / "removed.parquet", REMOVED) as removed,
+        RemovedWriter(scratch / "removed.parquet", params["removed"]) as removed,
         TableWriter(scratch / "signals.parquet", SIGNALS) as signals,
     ):
         for batch in read_documents(documents, DOCUMENT.names):
@@ -62,7 +63,7 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
         "source": shard.labels["source"],
         "in": seen,
         "kept": kept.rows,
-        "duplicates": removed.rows,
+        "duplicates": seen - kept.rows,
         "dropped": {},
         "quarantined": 0,
         "by_rule": by_rule,

@@ -21,8 +21,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
+from corpuskit.config import KeepRemoved
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.tables import TableWriter, read_batches
+from corpuskit.filters.removed import RemovedWriter
 from corpuskit.schema import DOCUMENT, REMOVED, SPAN, add_sizes
 from corpuskit.text.buffers import Positions, string_column, utf8_view
 from corpuskit.text.tables import NUM_CODE_POINTS, assigned
@@ -221,6 +223,7 @@ class CutWriter:
         min_chars: a document with fewer characters left after a cut goes as a whole.
         cut: whether texts lose their spans, or only whole documents go.
         earlier: files with what earlier steps removed and cut, which these files get as well; it is not counted again.
+        removed: what `removed` gets of the documents that go.
     """
 
     def __init__(
@@ -233,9 +236,10 @@ class CutWriter:
         min_chars: int,
         cut: bool = True,
         earlier: Sequence[Input] = (),
+        removed: KeepRemoved = "all",
     ) -> None:
         self._kept = TableWriter(scratch / "kept.parquet", DOCUMENT)
-        self._removed = TableWriter(scratch / "removed.parquet", REMOVED)
+        self._removed = RemovedWriter(scratch / "removed.parquet", removed)
         self._spans = TableWriter(scratch / "spans.parquet", SPAN)
         self._rule, self._by, self._min_chars, self._cut = rule, by, min_chars, cut
         self._earlier = earlier

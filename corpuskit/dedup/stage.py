@@ -29,7 +29,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from corpuskit.config import Dedup
+from corpuskit.config import Dedup, KeepRemoved
 from corpuskit.dedup import components, curve, exact, pairs, urls
 from corpuskit.dedup.outcome import OUTCOME
 from corpuskit.dedup.remove import REMOVE
@@ -54,6 +54,7 @@ def dedup(
     params: Dedup,
     runner: Runner,
     against: Sequence[Shard] = (),
+    removed: KeepRemoved = "all",
 ) -> list[Receipt]:
     """Remove duplicates across all documents; returns the receipts of `remove`, one for each shard, in order.
 
@@ -68,6 +69,7 @@ def dedup(
         against: the documents of an earlier corpus, likewise: they all stay and are not written again. With the label
             `index`, a `sign_key`, one more input is the signatures file they were chosen from; it is used where the
             key is that of this run.
+        removed: what `removed/` gets of the documents that go.
 
     Raises:
         UserError: an id occurs twice, or a file has no such quality signal.
@@ -94,7 +96,7 @@ def dedup(
     clustered = map_shards(OUTCOME, [shard], out=out / "clusters", params={"drop_all": params.drop_all}, runner=runner)
     removals = as_inputs(out / "clusters", clustered, "removals", root)
     files = [Shard(s.name, (*document_files(s), *removals), {"source": s.labels["source"]}) for s in documents]
-    return map_shards(REMOVE, files, out=out, params={}, runner=runner)
+    return map_shards(REMOVE, files, out=out, params={"removed": removed}, runner=runner)
 
 
 class _Run:

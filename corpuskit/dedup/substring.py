@@ -34,7 +34,7 @@ import orjson
 import pyarrow as pa
 from numba import njit
 
-from corpuskit.config import Substring
+from corpuskit.config import KeepRemoved, Substring
 from corpuskit.dedup.exchange import (
     KEYS,
     Table,
@@ -93,7 +93,14 @@ _MARGIN = 320  # an e-mail address has 254 at most (RFC 5321)
 
 
 def cut_repeats(
-    documents: Sequence[Shard], *, work: Path, out: Path, root: Path, params: Substring, runner: Runner
+    documents: Sequence[Shard],
+    *,
+    work: Path,
+    out: Path,
+    root: Path,
+    params: Substring,
+    runner: Runner,
+    removed: KeepRemoved = "all",
 ) -> list[Receipt]:
     """Cut, mask or drop what repeats over all documents; returns the receipts of `cut`, one for each shard, in order.
 
@@ -105,6 +112,7 @@ def cut_repeats(
         root: the workspace; recorded names are relative to it.
         params: length, mode, and so on.
         runner: how and where shards run.
+        removed: what `removed/` gets of the documents that go.
 
     Raises:
         ShardsFailed: a stage failed for good.
@@ -138,7 +146,7 @@ def cut_repeats(
     found = map_shards(FIRSTS_STAGE, ranges if tables else [], out=work / "firsts", params={}, runner=runner)
     firsts = as_inputs(work / "firsts", found, "firsts", root)
 
-    settings = params.model_dump(exclude={"memory"})
+    settings = params.model_dump(exclude={"memory"}) | {"removed": removed}
     places = {r.shard: as_inputs(work / "windows", [r], "places", root) for r in windowed}
     files = []
     for shard in documents:
@@ -239,7 +247,7 @@ def _firsts(order, runs, key, low, priority, id_high, id_low, window, start, cou
 
 def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """One documents file without its repeats; what was cut, and the spans of it that the corpus has most often."""
-    settings = Substring(**params)
+    settings = Substring(**{name: params[name] for name in params.keys() - {"removed"}})
     own, earlier = earlier_files(shard)
     files, batches, run = (int(shard.labels[name]) for name in ("files", "batches", "run"))
     by = MASK if settings.mode == "mask" else ""
@@ -252,6 +260,7 @@ def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
         min_chars=settings.min_chars,
         cut=settings.mode != "drop",
         earlier=earlier,
+        removed=params["removed"],
     )
     with writer:
         for number, batch in enumerate(_batches(own[:files], DOCUMENT.names)):

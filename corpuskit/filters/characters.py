@@ -40,7 +40,7 @@ CHARACTERS = (
     "symbol_per_char",
     "emoji_per_char",  # shown as emoji by default, or by U+FE0F behind it
     "whitespace_per_char_with_spaces",
-    "control_per_char",  # of the text as it was given: the shadow has none, and ja-safe takes them out
+    "control_per_char",  # of the text as it was read: the shadow has none, and ja-safe takes them out
     "replacement_per_char",  # U+FFFD
     "mojibake_per_char",  # U+FFFD and the characters and pairs of rules/mojibake.txt
     "kana_in_first_50_chars",

@@ -24,12 +24,13 @@ from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import TableWriter
 from corpuskit.filters import cut, upstream, urls, words
 from corpuskit.filters.language import language_probability
+from corpuskit.filters.removed import RemovedWriter
 from corpuskit.filters.rules import KEPT, count_verdicts, from_params, judge, new_counts, rule_column
 from corpuskit.filters.signals import FAMILIES, measure, signals_of
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, REMOVED, add_sizes
 from corpuskit.sources.read import read_documents
 from corpuskit.sources.record import Quarantine
-from corpuskit.text.normalize import normalize_column
+from corpuskit.text.normalize import normalize_counted
 from corpuskit.text.shadow import shadow_column
 
 
@@ -75,12 +76,13 @@ def measure_texts(
         measuring: what to do.
         lid_model: the path of the language model, where `measuring` asks for a language.
     """
-    texts, pieces, last = normalize_column(texts, measuring.normalize), None, []
+    (texts, controls), pieces, last = normalize_counted(texts, measuring.normalize), None, []
     if measuring.lines:
         texts, shadow, shares, pieces = cut.cut_column(texts, measuring.lines)
         last.append(shares)
     else:
         shadow = shadow_column(texts)
+    shadow = shadow._replace(controls=shadow.controls + controls)
     if measuring.language_id:
         if lid_model is None:
             raise ValueError("a language is asked for, and there is no model")
@@ -99,7 +101,8 @@ def measure_texts(
 def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Clean one shard. Its second input, where there is one, is the language model.
 
-    Params: the fields of config.Measuring, and `rules` (see rules.as_params; None measures and keeps every document).
+    Params: the fields of config.Measuring, and `rules` (see rules.as_params; None measures and keeps every document),
+    with rules also `removed` (config.KeepRemoved).
     Counts: documents in, kept, quarantined; characters and bytes; with rules, what rules.new_counts has.
     """
     rules = None if params["rules"] is None else from_params(params["rules"])
@@ -115,12 +118,14 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     if rules is None:
         files = {"documents": DOCUMENT, "signals": measured}
     else:
-        files = {"kept": DOCUMENT, "removed": REMOVED, "signals": measured.append(pa.field("rule", pa.string()))}
+        files = {"kept": DOCUMENT, "signals": measured.append(pa.field("rule", pa.string()))}
     if measuring.lines:
         files["cut"] = CUT
     quarantine = Quarantine(scratch)
     with ExitStack() as stack:
         out = {kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", s)) for kind, s in files.items()}
+        if rules is not None:
+            out["removed"] = stack.enter_context(RemovedWriter(scratch / "removed.parquet", params["removed"]))
         for batch in read_documents(shard, quarantine):
             given = (batch.column("text"), batch.column("url"), batch.column("meta"))
             texts, signals, pieces = measure_texts(*given, measuring, lid_model)
@@ -155,4 +160,4 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return counts
 
 
-STAGE = Stage("clean", 5, clean)
+STAGE = Stage("clean", 6, clean)

@@ -46,7 +46,9 @@ def print_explained(found: dict[str, Any]) -> None:
     if found.get("duplicate"):
         duplicate = found["duplicate"]
         said = f"Removed as {duplicate['rule']}"
-        if duplicate["rule"].endswith("_duplicate") and duplicate["value"] is not None:  # by URL none is measured
+        if duplicate["rule"] is None:
+            said = f"Removed by {duplicate['step']}; its rule is not known, since removed documents were not kept"
+        elif duplicate["rule"].endswith("_duplicate") and duplicate["value"] is not None:  # by URL none is measured
             said += f", Jaccard {_number(duplicate['value'])} to the one that stayed"
         console.print(Text(harmless(said), "bold red"))
     console.print(_text(found["text"], coloured=console.color_system is not None))

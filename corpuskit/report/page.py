@@ -72,7 +72,8 @@ def _language(lang: str, funnel: dict[str, Any], samples: dict[str, list[Sample]
         f"<tr><td>{html.escape(rule)}</td>"
         + "".join(f"<td>{counts[k]:,}</td>" for k in ("dropped", "failing", "only_failing"))
         + "".join(f"<td>{counts[k]:,}</td>" if k in counts else "<td></td>" for k in _SIZES)
-        + f"</tr><tr class='samples'><td class='text' colspan='6'>{_samples(samples.get(rule, []))}</td></tr>"
+        + "</tr><tr class='samples'><td class='text' colspan='6'>"
+        + f"{_samples(samples.get(rule, []), counts['dropped'])}</td></tr>"
         for rule, counts in funnel["rules"].items()
         if counts["failing"]
     ]
@@ -88,8 +89,10 @@ def _language(lang: str, funnel: dict[str, Any], samples: dict[str, list[Sample]
     )
 
 
-def _samples(samples: list[Sample]) -> str:
+def _samples(samples: list[Sample], dropped: int) -> str:
     """A fold for each severity of a rule: its sampled documents with the measured value."""
+    if dropped and not samples:
+        return "The removed documents were not kept (--removed none)."
     severities = sorted({s.severity for s in samples})
     folds = []
     for severity in severities:

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from corpuskit.text.buffers import string_column, utf8_view
+from corpuskit.text.buffers import Positions, string_column, utf8_view
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
     COMPOSING,
@@ -43,21 +43,27 @@ def normalize_column(texts: pa.Array, profile: str) -> pa.Array:
     Raises:
         ValueError: unknown profile.
     """
+    return normalize_counted(texts, profile)[0]
+
+
+def normalize_counted(texts: pa.Array, profile: str) -> tuple[pa.Array, Positions]:
+    """As normalize_column, and how many control characters each text has lost by it."""
     if profile == "none":
-        return texts
+        return texts, np.zeros(len(texts), np.int64)
     if profile != "ja-safe":
         raise ValueError(f"unknown normalisation profile {profile!r}")
     data, offsets = utf8_view(texts)
-    out, out_offsets, composing = ja_safe(data, offsets, *ja_safe_table())
+    out, out_offsets, composing, controls = ja_safe(data, offsets, *ja_safe_table())
     column = string_column(out, out_offsets)
     if not composing.any():
-        return column
+        return column, controls
     # a few documents hold combining characters; only those need the full algorithm
     composed = []
     for row in np.flatnonzero(composing):
         text = out[out_offsets[row] : out_offsets[row + 1]].tobytes().decode("utf-8", "surrogatepass")
         composed.append(unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass"))
-    return pc.replace_with_mask(column, pa.array(composing), pa.array(composed, pa.binary()).view(pa.string()))
+    replaced = pa.array(composed, pa.binary()).view(pa.string())
+    return pc.replace_with_mask(column, pa.array(composing), replaced), controls
 
 
 def normalize_text(text: str, profile: str = "ja-safe") -> str:
@@ -121,6 +127,7 @@ def ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[
     out = np.empty(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
     out_offsets = np.zeros(rows + 1, np.int32)
     composing = np.zeros(rows, np.bool_)
+    controls = np.zeros(rows, np.int64)
     o = 0
     for row in range(rows):
         i, end = offsets[row], offsets[row + 1]
@@ -136,6 +143,7 @@ def ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[
             code, i = decode_utf8(data, i)
             what = action[code]
             if what == DROP:
+                controls[row] += code < 0xA0  # nothing else below is dropped
                 continue
             if what == MAP:
                 code = np.int64(target[code])
@@ -160,4 +168,4 @@ def ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[
             last, last_at = code, o
             o = encode_utf8(code, out, o)
         out_offsets[row + 1] = o
-    return out[:o].copy(), out_offsets, composing
+    return out[:o].copy(), out_offsets, composing, controls

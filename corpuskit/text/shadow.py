@@ -41,7 +41,8 @@ class Shadow(NamedTuple):
         codes: code points.
         offsets: row i is codes[offsets[i]:offsets[i + 1]].
         origin: for each code, the index of the character it came from in its own text.
-        controls: how many control characters each text had; the shadow has none.
+        controls: how many control characters each text had; the shadow has none. `clean` adds those that normalising
+            took out.
     """
 
     codes: CodePoints
@@ -80,7 +81,7 @@ def shadow_column(texts: pa.Array) -> Shadow:
 def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | None:
     """The shadow of one row put in NFC, and its origins; None where it is in NFC as it is."""
     safe, (first, rest) = ja_safe_table(), shadow_table()
-    mapped, _, _ = ja_safe(data, offsets, *safe)
+    mapped, *_ = ja_safe(data, offsets, *safe)
     if unicodedata.is_normalized("NFC", mapped.tobytes().decode("utf-8", "surrogatepass")):
         return None
     text = data[offsets[0] : offsets[1]].tobytes().decode("utf-8", "surrogatepass")

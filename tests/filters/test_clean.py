@@ -38,6 +38,7 @@ def run_clean(
     normalize: Any = "ja-safe",
     cut: str | None = None,
     rules: list[Rule] | None = RULES,
+    removed: str = "all",
     name: str = "out",
 ) -> tuple[dict[str, Any], Path]:
     """Clean one jsonl file; strings of `lines` are written as they are, other values as JSON."""
@@ -47,6 +48,7 @@ def run_clean(
     params = {
         **Measuring(lang="ja", normalize=normalize, lines=cut, signals=tuple(FAMILIES)).model_dump(mode="json"),
         "rules": None if rules is None else [r.model_dump() for r in rules],
+        "removed": removed,
     }
     out = tmp_path / name
     [receipt] = map_shards(STAGE, [shard], out=out, params=params, runner=Runner(executor="local"))
@@ -215,7 +217,7 @@ def test_language_is_measured_where_one_is_asked_for(tmp_path: Path) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     measuring = Measuring(lang="ja", normalize="ja-safe", signals=("characters", "lists", "url"), language_id="ja")
-    params = {**measuring.model_dump(mode="json"), "rules": [rule.model_dump()]}
+    params = {**measuring.model_dump(mode="json"), "rules": [rule.model_dump()], "removed": "all"}
     counts = clean_module.clean(shard, scratch, params)
     assert (counts["kept"], counts["dropped"]) == (1, {"wrong_language": 1})
     [removed] = pq.read_table(scratch / "removed.parquet").to_pylist()
@@ -330,3 +332,21 @@ read = {{p.relative_to(rules).as_posix() for p in map(pathlib.Path, opened) if p
 assert len(read) > 5 and read == set(vocabularies(measuring)), (read, vocabularies(measuring).keys())
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_control_characters_are_counted_before_they_are_taken_out(tmp_path: Path) -> None:
+    rule = Rule(name="control_characters", signal="control_per_char", max=0.02, source="test")
+    texts = [
+        "あ" * 50 + "\x1b",
+        "い" * 49 + "\x1b",
+        "う" * 50 + "\r\n\t\x85\u200b\u00ad",
+        "\0\0",
+        "いいね3件\x07\n" + "え" * 9,
+    ]
+    for normalize, written in (("ja-safe", "い" * 49), ("none", "い" * 49 + "\x1b")):
+        lines = [{"text": text} for text in texts]
+        counts, out = run_clean(tmp_path, lines, normalize=normalize, cut="ja", rules=[rule], name=normalize)
+        values = [row["control_per_char"] for row in rows(out, "signals")]
+        assert values == pytest.approx([1 / 50, 1 / 49, 0, 0, 1 / 9])  # of the whole text, to what is left of it
+        assert counts["dropped"] == {"control_characters": 2}
+        assert rows(out, "removed")[0]["text"] == written

@@ -65,6 +65,7 @@ ant badger beaver bison camel cat cheetah cobra cow crab deer dog dolphin donkey
 frog giraffe goat goose hamster hare hawk hedgehog heron horse jackal kangaroo koala leopard lion lizard llama lobster
 mole monkey moose mouse newt octopus otter owl ox panda."""
 GARBLED = "\n".join(line(at) for at in range(31)) + " and the dogs of Rome had some to give " + "\ufffd" * 11
+CONTROLS = "\n".join(line(at) for at in range(32)) + " and dogs." + "\x92" * 21
 NUMBERS = " ".join(str(number) for number in range(10, 31))  # 21 of them
 MANY = "the and " + " ".join(f"word{number}" for number in range(99_998))
 
@@ -121,6 +122,7 @@ PAIRS = {
     "too_few_words": Pair(prose(50), 50, prose(49), 49),
     "too_many_words": Pair(MANY + ".", 100_000, MANY + " more.", 100_001),
     "garbled": Pair(GARBLED[:-1], 10 / 1000, GARBLED, 11 / 1001),
+    "control_characters": Pair(CONTROLS[:-1], 20 / 1000, CONTROLS, 21 / 1000),
     "word_length_low": Pair(THREE_LETTERS, 150 / 50, THREE_LETTERS.replace("fox", "ox"), 149 / 50),
     "word_length_high": Pair(
         TEN_LETTERS, 500 / 50, TEN_LETTERS.replace("internationalisation", "internationalisations"), 501 / 50
