@@ -117,7 +117,7 @@ def test_the_exit_code_of_the_program_reaches_the_caller(venv: Path) -> None:
 
 def test_test_and_check_run_what_they_say(venv: Path) -> None:
     tested = make(venv, "test", "ARGS=tests/engine")
-    assert called(tested) == "python -m pytest tests/engine"
+    assert called(tested) == "python -m pytest -n 2 --dist loadfile tests/engine"
     checked = [
         x.split("/bin/", 1)[1].strip() for x in make(venv, "check").stdout.splitlines() if x.startswith("called: ")
     ]
