@@ -59,6 +59,12 @@ JA: dict[str, dict[str, list[tuple[float, float]]]] = {
         "punctuated_line_fraction": [(0.096, 0.095)],
         "newline_per_char": [(0.076, 0.077)],  # published: 0.13 newlines a word
         "language_probability": [(0.886, 0.885)],
+        # datatrove's GopherQualityFilter, whose defaults the pipeline leaves as they are
+        "num_chars": [(85, 84), (170_000, 170_001)],  # published: 50 and 100,000 words
+        "bullet_line_fraction": [(0.9, 0.901)],
+        "ellipsis_line_fraction": [(0.3, 0.301)],
+        "alphanumeric_per_char": [(0.858, 0.857)],  # published: 0.759 of the words hold a letter
+        "hiragana_per_char": [(0.01, 0.0099)],  # published: two of fifteen stop words
     },
     # HojiChar/HojiChar hojichar/filters/document_filters.py
     "hojichar": {
@@ -242,6 +248,8 @@ CHARACTER = {
     ),
     # verse does not end its lines in 。, and there are many of them
     ("ja", "fineweb2-jpn", "a poem"): (document("ja", "詩-冬の港"), {"punctuated_line_fraction", "newline_per_char"}),
+    # a page of documentation has so many marks and signs that less than 0.858 are letters and digits
+    ("ja", "fineweb2-jpn", "documentation"): (document("ja", "プログラミング-接続のAPI"), {"alphanumeric_per_char"}),
     # more than half of the lines of a recipe have at most ten characters
     ("ja", "hojichar", "a recipe"): (document("ja", "料理-材料だけ長い"), {"short_line_fraction"}),
     # LLM-jp looks for kana in the first fifty characters alone

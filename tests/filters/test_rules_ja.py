@@ -172,7 +172,7 @@ PAIRS = {
     "too_short": Pair(prose(200), 200, prose(199), 199),
     "garbled": Pair(prose(990) + MOJIBAKE[:10], 10 / 1000, prose(990) + MOJIBAKE, 11 / 1001),
     "control_characters": Pair(
-        scattered(["\x1b"] * 20, prose(1000)), 20 / 1000, scattered(["\x1b"] * 21, prose(1000)), 21 / 1000
+        scattered(["\x1b"] * 10, prose(1000)), 10 / 1000, scattered(["\x1b"] * 11, prose(1000)), 11 / 1000
     ),
     "not_japanese": Pair(letters(100) + english(900), 100 / 1000, letters(99) + english(901), 99 / 1000),
     "few_hiragana": Pair(IDIOMS + IROHA, 30 / 250, IDIOMS + IROHA[:-1], 29 / 249),
