@@ -235,7 +235,8 @@ def _words(codes, offsets, unspaced):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _longest(offsets):  # type: ignore[no-untyped-def]
+def longest_row(offsets):  # type: ignore[no-untyped-def]
+    """The length of the longest row of a column with these offsets."""
     longest = 0
     for row in range(len(offsets) - 1):
         longest = max(longest, offsets[row + 1] - offsets[row])
@@ -291,7 +292,7 @@ def _sketch(shingles, n, sketch):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _signatures(codes, offsets, ngram, out):  # type: ignore[no-untyped-def]
-    shingles = np.empty(_longest(offsets) + 1, np.uint64)
+    shingles = np.empty(longest_row(offsets) + 1, np.uint64)
     for row in range(len(offsets) - 1):
         n = _shingles(codes, offsets[row], offsets[row + 1], ngram, shingles)
         if n:
@@ -302,7 +303,7 @@ def _signatures(codes, offsets, ngram, out):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _band_keys(codes, offsets, ngram, rows_per_band, keys):  # type: ignore[no-untyped-def]
-    shingles = np.empty(_longest(offsets) + 1, np.uint64)
+    shingles = np.empty(longest_row(offsets) + 1, np.uint64)
     sketch = np.empty(keys.shape[1] * rows_per_band, np.uint64)
     for row in range(len(offsets) - 1):
         n = _shingles(codes, offsets[row], offsets[row + 1], ngram, shingles)
@@ -338,7 +339,7 @@ def find_slot(keys, stamps, stamp, key):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _shingle_sets(codes, offsets, ngram):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
-    longest = _longest(offsets)
+    longest = longest_row(offsets)
     shingles = np.empty(longest + 1, np.uint64)
     size = table_size(longest + 1)
     keys, stamps = np.empty(size, np.uint64), np.zeros(size, np.uint32)

@@ -22,7 +22,7 @@ Three passes of bounded memory:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,11 +35,11 @@ from numba import njit
 from corpuskit.config import KeepRemoved, Paragraphs
 from corpuskit.dedup.exchange import KEYS, Table, answers, count, count_keys, first_runs, save
 from corpuskit.dedup.minhash import Keys, matching_column, mix64
+from corpuskit.dedup.signatures import read_documents
 from corpuskit.dedup.spans import CutWriter, Spans, earlier_files, id_numbers
-from corpuskit.engine.plan import Input, Shard
+from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt
-from corpuskit.engine.tables import read_selected
 from corpuskit.schema import DOCUMENT
 from corpuskit.text.buffers import Positions, string_column, utf8_view
 
@@ -94,11 +94,6 @@ def cut_paragraphs(
     return map_shards(CUT, files, out=out, params=settings, runner=runner)
 
 
-def _batches(inputs: Sequence[Input], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    chosen = inputs[1].path if len(inputs) > 1 else None
-    return (batch for _, batch in read_selected(inputs[0].path, chosen, columns))
-
-
 def lines_of(texts: pa.Array) -> Lines:
     """The lines of a string column, and what counts in each, hashed."""
     data, offsets = utf8_view(texts)
@@ -150,7 +145,7 @@ def _line_keys(codes, offsets, n):  # type: ignore[no-untyped-def]
 def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """The line hashes of one documents file and how many documents have each, a run a batch."""
     documents = total = 0
-    for number, batch in enumerate(_batches(shard.inputs, ["text"])):
+    for number, batch in enumerate(read_documents(shard.inputs, ["text"])):
         lines = lines_of(batch.column("text"))
         some = lines.key > 0
         order = np.lexsort((lines.row[some], lines.key[some]))
@@ -179,7 +174,7 @@ def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
         removed=params["removed"],
     )
     with writer:
-        for number, batch in enumerate(_batches(own[:files], DOCUMENT.names)):
+        for number, batch in enumerate(read_documents(own[:files], DOCUMENT.names)):
             lines = lines_of(batch.column("text"))
             frequency = _frequencies(lines.key, answers(own[files:], run + number))
             lengths = _lengths(batch.column("text"))

@@ -1,10 +1,8 @@
 """Exact repeated spans over all documents, cut at sentence ends: RefinedWeb's ExactSubstr without a suffix array.
 
 A *repeat* is a window of `length` characters of the stored text that also stands earlier in the corpus, documents being
-ordered by source priority, then id, and places in one document by position. Windows that follow one another, and whose
-first occurrences do as well, are one *match*: a stretch that stands verbatim in one earlier place. A match gives the
-span between its first and its last boundary (spans.py), if there is a sentence between them. Spans side by side that
-stand first in their own text are one: a text that says the same a million times has no million spans.
+ordered by source priority, then id, and places in one document by position. What is cut are the whole sentences inside
+of *matches* (matches.py), stretches of repeats that stand verbatim in one earlier place.
 
 The first occurrence stays, and no sentence is lost: whatever is cut from a text stands in another one, or earlier in
 the same, and what is cut there as well stands earlier still. What can remain of a repeat is the broken sentence at
@@ -25,19 +23,17 @@ each byte of a partition, and none across partitions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
-import pyarrow as pa
 from numba import njit
 
 from corpuskit.config import KeepRemoved, Substring
 from corpuskit.dedup.exchange import (
     KEYS,
-    Table,
     answers,
     count,
     count_keys,
@@ -48,23 +44,14 @@ from corpuskit.dedup.exchange import (
     order_by_run,
     save,
 )
-from corpuskit.dedup.spans import (
-    MASK,
-    CutWriter,
-    Spans,
-    boundary_table,
-    earlier_files,
-    id_column,
-    id_numbers,
-    mark_boundaries,
-    without_empty_lines,
-)
-from corpuskit.dedup.windows import Characters, anchors, candidate_windows, characters, spread
+from corpuskit.dedup.matches import FIRSTS, matched_spans
+from corpuskit.dedup.most_repeated import REPORT, best, most_repeated
+from corpuskit.dedup.signatures import read_documents
+from corpuskit.dedup.spans import MASK, CutWriter, earlier_files, id_numbers, without_empty_lines
+from corpuskit.dedup.windows import anchors, candidate_windows, characters
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
-from corpuskit.engine.tables import read_selected
-from corpuskit.privacy.detect import find, mask
 from corpuskit.schema import DOCUMENT
 
 RULE = "repeated_span"
@@ -77,19 +64,7 @@ WINDOWS = np.dtype(
         ("count", "<u4"),  # how often the batch has it
     ]
 )
-FIRSTS = np.dtype(
-    [
-        *(("run", "<u4"), ("window", "<u4")),
-        *(("first_high", "<u8"), ("first_low", "<u8"), ("first_start", "<u4")),  # where the corpus has it first
-        ("count", "<u4"),  # how often the corpus has it
-    ]
-)
-
 _WINDOW_BYTES = 128  # of `firsts`, for each window of a range: the row, its run, the order, the answer, sorted
-_TOP = 100  # spans in the report, of at least half the length, chosen among so many of every file:
-_TOP_OF_FILE = 1000
-_EXCERPT = 200  # characters shown of each, and so many more are looked at for an address that is cut off there
-_MARGIN = 320  # an e-mail address has 254 at most (RFC 5321)
 
 
 def cut_repeats(
@@ -159,15 +134,10 @@ def cut_repeats(
     return receipts
 
 
-def _batches(inputs: Sequence[Input], columns: list[str]) -> Iterator[pa.RecordBatch]:
-    chosen = inputs[1].path if len(inputs) > 1 else None
-    return (batch for _, batch in read_selected(inputs[0].path, chosen, columns))
-
-
 def sign(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     """The anchors of one documents file, a run a batch."""
     documents = total = 0
-    for number, batch in enumerate(_batches(shard.inputs, ["text"])):
+    for number, batch in enumerate(read_documents(shard.inputs, ["text"])):
         keys, counts = anchors(characters(batch.column("text")), params["length"])
         rows = np.empty(len(keys), KEYS)
         rows["key"], rows["count"] = keys, counts
@@ -180,7 +150,7 @@ def find_candidates(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict
     """The windows of one documents file that may occur twice, a run a batch."""
     files, first_run = int(shard.labels["files"]), int(shard.labels["run"])
     documents = total = 0
-    for number, batch in enumerate(_batches(shard.inputs[:files], ["id", "text"])):
+    for number, batch in enumerate(read_documents(shard.inputs[:files], ["id", "text"])):
         high, low = id_numbers(batch.column("id"))
         repeated = np.sort(answers(shard.inputs[files:], first_run + number)["key"])
         order = np.lexsort((low, high))
@@ -263,12 +233,12 @@ def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
         removed=params["removed"],
     )
     with writer:
-        for number, batch in enumerate(_batches(own[:files], DOCUMENT.names)):
+        for number, batch in enumerate(read_documents(own[:files], DOCUMENT.names)):
             chars = characters(batch.column("text"))
             lengths = np.diff(chars.offsets)
             places, firsts = load(own[files + number]), answers(own[files + batches :], run + number)
-            spans = _spans(batch, chars, places, firsts, settings.length)
-            top = _best([*top, *_top(batch, spans, settings.length // 2)])
+            spans = matched_spans(batch, chars, places, firsts, settings.length)
+            top = best([*top, *most_repeated(batch, spans, settings.length // 2)])
             if settings.mode == "drop":
                 covered = np.bincount(spans.row, weights=spans.end - spans.start, minlength=len(lengths))
                 share = covered / np.maximum(lengths, 1)
@@ -281,163 +251,8 @@ def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     return writer.counts
 
 
-def _spans(batch: pa.RecordBatch, chars: Characters, places: Table, firsts: Table, length: int) -> Spans:
-    """The spans of one batch, from the places of its windows and from where these stand first."""
-    if len(firsts) == 0:
-        none, no_id = np.empty(0, np.int64), np.empty(0, np.uint64)
-        return Spans(none, none, none, none, no_id, no_id, none)
-    columns = {name: np.ascontiguousarray(firsts[name]) for name in FIRSTS.names or ()}
-    numbers = np.full(int(places["window"].max(initial=0)) + int(places["length"].max(initial=0)) + 1, -1, np.int32)
-    numbers[columns["window"]] = np.arange(len(firsts))
-    row, start, end, count, window, first_start = _matches(
-        chars.codes,
-        chars.offsets,
-        length,
-        spread(places, len(chars.codes), numbers),
-        *id_numbers(batch.column("id")),
-        columns["first_high"],
-        columns["first_low"],
-        columns["first_start"].astype(np.int64),
-        columns["count"].astype(np.int64),
-        boundary_table(),
-    )
-    return Spans(row, start, end, count, columns["first_high"][window], columns["first_low"][window], first_start)
-
-
-@njit(cache=True, nogil=True)
-def _matches(codes, offsets, length, windows, id_high, id_low, first_high, first_low, first_start, counts, table):  # type: ignore[no-untyped-def]
-    longest = 0
-    for row in range(len(offsets) - 1):
-        longest = max(longest, offsets[row + 1] - offsets[row])
-    boundary = np.empty(longest + 1, np.bool_)
-    after, before = np.empty(longest + 1, np.int64), np.empty(longest + 1, np.int64)
-    room = 1024
-    out = np.empty((6, room), np.int64)  # row, start, end, count, window, start of the first occurrence
-    o = 0
-    for row in range(len(offsets) - 1):
-        base, size = offsets[row], offsets[row + 1] - offsets[row]
-        n = size - length + 1
-        known = False  # whether this row's boundaries are
-        written = 0  # the end of the row's last span
-        own = False  # whether that one stands first in this very text
-        at = 0
-        while at < n:
-            window = windows[base + at]
-            if window < 0 or (
-                first_high[window] == id_high[row] and first_low[window] == id_low[row] and first_start[window] == at
-            ):
-                at += 1
-                continue
-            # one match: windows whose first occurrences follow one another in one document
-            begin, count = at, counts[window]
-            while at + 1 < n:
-                following = windows[base + at + 1]
-                if (
-                    following < 0
-                    or first_high[following] != first_high[window]
-                    or first_low[following] != first_low[window]
-                    or first_start[following] - (at + 1) != first_start[window] - begin
-                    or (
-                        first_high[following] == id_high[row]
-                        and first_low[following] == id_low[row]
-                        and first_start[following] == at + 1
-                    )
-                ):
-                    break
-                at += 1
-                count = min(count, counts[following])
-            if not known:
-                known = True
-                mark_boundaries(codes, base, base + size, table, boundary)
-                near = 0
-                for i in range(size + 1):
-                    if boundary[i]:
-                        near = i
-                    before[i] = near if boundary[0] or near else -1
-                near = size
-                for i in range(size, -1, -1):
-                    if boundary[i]:
-                        near = i
-                    after[i] = near
-            start, end = max(after[begin], written), before[at + length]
-            itself = first_high[window] == id_high[row] and first_low[window] == id_low[row]
-            if end > start and itself and start > 0 and start == written and own:
-                out[2, o - 1], out[3, o - 1], written = end, min(out[3, o - 1], count), end
-            elif end > start:
-                own = itself
-                if o == room:
-                    room *= 2
-                    larger = np.empty((6, room), np.int64)
-                    larger[:, :o] = out
-                    out = larger
-                out[0, o], out[1, o], out[2, o] = row, start, end
-                out[3, o], out[4, o], out[5, o] = count, window, first_start[window] + start - begin
-                o += 1
-                written = end
-            at += 1
-    found = out[:, :o].copy()
-    return found[0], found[1], found[2], found[3], found[4], found[5]
-
-
-def _top(batch: pa.RecordBatch, spans: Spans, least: int) -> list[dict[str, Any]]:
-    """The spans of a batch of at least so many characters that the corpus has most often, with what they say."""
-    length = spans.end - spans.start
-    long = np.flatnonzero(length >= least)
-    places = np.stack([-spans.copies, -length, spans.first_start])[:, long]
-    keys = (places[2], spans.first_low[long], spans.first_high[long], places[1], places[0])
-    order = long[np.lexsort(keys)]
-    same = np.zeros(len(order), np.bool_)  # the same span in several texts counts once
-    for values in (spans.copies, length, spans.first_high, spans.first_low, spans.first_start):
-        same |= np.append(True, values[order[1:]] != values[order[:-1]])[: len(order)]
-    best = order[same][:_TOP_OF_FILE]
-    ids = id_column(spans.first_high[best], spans.first_low[best]).to_pylist()
-    texts = batch.column("text")
-    found = []
-    for k, first in zip(best, ids, strict=True):
-        said = texts[int(spans.row[k])].as_py()[spans.start[k] : min(spans.end[k], spans.start[k] + _EXCERPT + _MARGIN)]
-        place = {"first_id": first, "first_start": int(spans.first_start[k])}
-        found.append({"count": int(spans.copies[k]), "characters": int(length[k]), **place, "text": said})
-    return found
-
-
-def _best(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The spans that the corpus has most often, each once. What is among them depends on no cut into files."""
-    places = {(-t["count"], -t["characters"], t["first_id"], t["first_start"]): t for t in found}
-    return [places[place] for place in sorted(places)[:_TOP_OF_FILE]]
-
-
-def report(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
-    """The most repeated spans of all files, personal information masked: `most_repeated.jsonl`."""
-    found: list[dict[str, Any]] = []
-    for top in shard.inputs:  # one after the other: there may be many
-        found = _best([*found, *map(orjson.loads, Path(top.path).read_bytes().splitlines())])
-    taken: dict[str, list[tuple[int, int]]] = {}
-    best: list[dict[str, Any]] = []
-    for span in found:
-        start, end = span["first_start"], span["first_start"] + span["characters"]
-        others = taken.setdefault(span["first_id"], [])
-        if not any(start < b and a < end for a, b in others):  # of those that overlap only the best
-            others.append((start, end))
-            best.append(span)
-    best = best[:_TOP]
-    with open(scratch / "_.jsonl", "wb") as file:
-        for span in best:
-            shown = _shown(span["text"])
-            file.write(orjson.dumps({**span, "text": shown}, option=orjson.OPT_APPEND_NEWLINE))
-    return {"spans": len(best)}
-
-
-def _shown(text: str) -> str:
-    """The first characters of a span, masked. What is personal at their end is found as a whole and masked as one."""
-    column = pa.array([text], pa.string())
-    findings = [f for f in find(column, ("email", "phone_jp")) if f.start < _EXCERPT]
-    end = max([_EXCERPT, *(f.end for f in findings)])
-    return str(mask(pa.array([text[:end]], pa.string()), findings)[0].as_py())
-
-
 ANCHORS = Stage("dedup_anchors", 1, sign)
 REPEATED = Stage("dedup_repeated", 1, count)
 WINDOWS_STAGE = Stage("dedup_windows", 1, find_candidates)
 FIRSTS_STAGE = Stage("dedup_firsts", 1, find_firsts)
 CUT = Stage("dedup_cut", 2, cut)
-REPORT = Stage("dedup_most_repeated", 2, report)

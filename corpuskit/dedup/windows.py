@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from corpuskit.dedup.minhash import Keys, mix64, table_size
+from corpuskit.dedup.minhash import Keys, longest_row, mix64, table_size
 from corpuskit.text.buffers import CodePoints, Positions, utf8_view
 from corpuskit.text.normalize import decode_utf8
 
@@ -60,7 +60,7 @@ def characters(texts: pa.Array) -> Characters:
 
 def anchors(chars: Characters, length: int) -> tuple[Keys, npt.NDArray[np.uint32]]:
     """The distinct anchors of a batch, sorted, and how often each stands in it (capped at 2^32 - 1)."""
-    keys, counts = _anchors(chars.codes, chars.offsets, length)
+    _, _, keys, counts = _stretches(chars.codes, chars.offsets, length)
     order = np.argsort(keys)
     keys, counts = keys[order], counts[order]
     new = np.ones(len(keys), np.bool_)
@@ -81,7 +81,11 @@ def candidate_windows(
         repeated: anchors that occur more than once in the corpus, sorted.
         order: rows in the order in which one of two equal windows is the first.
     """
-    wanted = _wanted(chars.codes, chars.offsets, length, repeated)
+    starts, stops, keys, _ = _stretches(chars.codes, chars.offsets, length)
+    at = np.searchsorted(repeated, keys)
+    known = at < len(repeated)
+    known[known] = repeated[at[known]] == keys[known]
+    wanted = _marked(starts[known], stops[known], len(chars.codes))
     *columns, places = _candidates(chars.codes, chars.offsets, length, wanted, order)
     rows = np.empty(places.shape[1], PLACES)
     for name, column in zip(PLACES.names or (), places, strict=True):
@@ -181,20 +185,17 @@ def _next_anchor(grams, at, window, last):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _longest(offsets):  # type: ignore[no-untyped-def]
-    longest = 0
-    for row in range(len(offsets) - 1):
-        longest = max(longest, offsets[row + 1] - offsets[row])
-    return longest
+def _stretches(codes, offsets, length):  # type: ignore[no-untyped-def]
+    """Stretches of windows whose anchors have one hash: first window, the one behind the last, hash, how many anchors.
 
-
-@njit(cache=True, nogil=True)
-def _anchors(codes, offsets, length):  # type: ignore[no-untyped-def]
+    A run of one character, in which every gram is an anchor, is one stretch.
+    """
     size = _gram(length)
     window = length - size + 1
-    grams = np.empty(_longest(offsets) + 1, np.uint64)
-    keys = np.empty(len(codes) + 1, np.uint64)  # the worst case; pages that are never written to cost nothing
-    counts = np.empty(len(codes) + 1, np.int64)
+    grams = np.empty(longest_row(offsets) + 1, np.uint64)
+    most = len(codes)  # the worst case; pages that are never written to cost nothing
+    starts, stops = np.empty(most, np.int64), np.empty(most, np.int64)
+    keys, counts = np.empty(most, np.uint64), np.empty(most, np.int64)
     o = 0
     for row in range(len(offsets) - 1):
         start, end = offsets[row], offsets[row + 1]
@@ -206,19 +207,24 @@ def _anchors(codes, offsets, length):  # type: ignore[no-untyped-def]
             anchor = _next_anchor(grams, at, window, last)
             if anchor != last:
                 last = anchor
-                if o > first and keys[o - 1] == grams[anchor]:  # a run of one character gives one row
+                if o > first and keys[o - 1] == grams[anchor]:
                     counts[o - 1] += 1
                 else:
-                    keys[o], counts[o] = grams[anchor], 1
+                    if o > first:
+                        stops[o - 1] = start + at
+                    starts[o], keys[o], counts[o] = start + at, grams[anchor], 1
                     o += 1
-    return keys[:o].copy(), counts[:o].copy()
+        stops[o - 1] = end - length + 1
+    return starts[:o].copy(), stops[:o].copy(), keys[:o].copy(), counts[:o].copy()
 
 
 @njit(cache=True, nogil=True)
-def _holds(keys, key):  # type: ignore[no-untyped-def]
-    """Whether a sorted array holds a key."""
-    at = np.searchsorted(keys, key)
-    return at < len(keys) and keys[at] == key
+def _marked(starts, stops, size):  # type: ignore[no-untyped-def]
+    """For each of `size` characters whether it lies in one of the stretches."""
+    found = np.zeros(size, np.bool_)
+    for k in range(len(starts)):
+        found[starts[k] : stops[k]] = True
+    return found
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -237,26 +243,17 @@ def _slot(table, numbers, low, key_high, key_low):  # type: ignore[no-untyped-de
     return slot
 
 
-@njit(cache=True, nogil=True)
-def _wanted(codes, offsets, length, repeated):  # type: ignore[no-untyped-def]
-    size = _gram(length)
-    window = length - size + 1
-    grams = np.empty(_longest(offsets) + 1, np.uint64)
-    wanted = np.zeros(len(codes), np.bool_)
-    for row in range(len(offsets) - 1):
-        start, end = offsets[row], offsets[row + 1]
-        if end - start < length:
-            continue
-        _grams(codes, start, end, size, grams)
-        last, here = -1, False
-        for at in range(end - start - length + 1):
-            anchor = _next_anchor(grams, at, window, last)
-            if anchor != last:
-                if last < 0 or grams[anchor] != grams[last]:
-                    here = _holds(repeated, grams[anchor])
-                last = anchor
-            wanted[start + at] = here
-    return wanted
+@njit(cache=True, nogil=True, inline="always")
+def _note(places, first, p, at, number):  # type: ignore[no-untyped-def]
+    """Add the window `number` at a character to places[:, first:p], which end right before it; returns the new p."""
+    if p > first:
+        count, step = np.int64(places[2, p - 1]), np.int64(places[3, p - 1])
+        ahead = number - np.int64(places[1, p - 1]) - (count - 1) * step
+        if ahead == step or (count == 1 and ahead == 0):
+            places[2, p - 1], places[3, p - 1] = count + 1, ahead
+            return p
+    places[0, p], places[1, p], places[2, p], places[3, p] = at, number, 1, 1
+    return p + 1
 
 
 @njit(cache=True, nogil=True)
@@ -298,15 +295,7 @@ def _candidates(codes, offsets, length, wanted, order):  # type: ignore[no-untyp
                     table[slot], numbers[slot] = key_high, o
                     high[o], low[o], rows[o], starts[o], times[o] = key_high, key_low, row, at - start, 1
                     o += 1
-                if p > begin:
-                    count, step = np.int64(places[2, p - 1]), np.int64(places[3, p - 1])
-                    ahead = number - np.int64(places[1, p - 1]) - (count - 1) * step
-                    if (count == 1 and (ahead == 0 or ahead == 1)) or (count > 1 and ahead == step):
-                        places[2, p - 1], places[3, p - 1] = count + 1, ahead
-                        at += 1
-                        continue
-                places[0, p], places[1, p], places[2, p], places[3, p] = at, number, 1, 1
-                p += 1
+                p = _note(places, begin, p, at, number)
                 at += 1
     return (
         high[:o].copy(),

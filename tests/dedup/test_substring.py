@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpuskit.config import Substring
+from corpuskit.dedup.most_repeated import excerpt
 from corpuskit.dedup.spans import MASK, boundaries
-from corpuskit.dedup.substring import RULE, _shown, cut_repeats
+from corpuskit.dedup.substring import RULE, cut_repeats
 from corpuskit.dedup.windows import anchors, candidate_windows, characters, spread
 from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner
@@ -424,6 +425,6 @@ def test_thue_morse_windows_are_told_apart() -> None:
 @pytest.mark.parametrize("before", [150, 185, 199, 200])
 def test_an_address_at_the_end_of_an_excerpt_is_masked_as_a_whole(before: int) -> None:
     address = "taro.yamada.of.a.long.name@example.co.jp"
-    shown = _shown("あ" * before + address + "い" * 300)
+    shown = excerpt("あ" * before + address + "い" * 300)
     assert "taro" not in shown and "example" not in shown
     assert shown == "あ" * before + ("<EMAIL>" if before < 200 else "") + "い" * max(0, 200 - before - len(address))
