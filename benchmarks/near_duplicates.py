@@ -1,6 +1,20 @@
-"""Who finds the near-duplicates of a labelled file, and who removes what is none: see README.md.
+"""Who finds near-duplicates, and who removes what is none: corpuskit's presets and other tools on the same files.
 
-python benchmarks/near_duplicates.py [--data FILE] [--preset NAME ...] [--peers hojichar_dedup rensa_dedup ...]
+python benchmarks/near_duplicates.py [--peers] [--data FILE] [--pages N] [--seed N] [--json FILE]
+
+Two files: real near-duplicates (`--data`: JSON lines with `text`), long and clean, and the short pages of
+templated.py, by length. Each tool removes near-duplicates from gzipped JSON lines; then for every pair of documents
+the Jaccard of their sets of character 5-grams is known, without any of the tools, and a line for each tool says:
+
+    found      of the pairs with Jaccard >= 0.8, those of which at most one stays
+    predicted  the same by 1 - (1 - J^rows)^bands, for tools that compare character 5-grams
+    merged     pairs that were put into one cluster, and those of them below 0.5 and below 0.8
+    gone       documents that were removed; *nothing*: those of them that no document which stayed is like (0.8);
+               *alien*: those that no document which stayed is even half like (0.5)
+    CPU s      user and system, from file to file, imports and compiled kernels not included
+
+All of it twice: by the 5-grams of the text as it stands, and of the text as corpuskit compares it (NFKC, lower case,
+letters, marks and numbers alone). A pair near 0.8 may be above by the one and below by the other.
 """
 
 from __future__ import annotations
@@ -14,140 +28,209 @@ import sys
 import tempfile
 import time
 import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from peers import PeerFailed, drive, environment
+from templated import KINDS, make_pages
+
 from corpuskit import config
-from corpuskit.dedup.cluster import jaccard_of
-from corpuskit.dedup.minhash import Matching, candidate_probability, matching_column, shingle_sets, signatures
-from corpuskit.dedup.stage import dedup
-from corpuskit.engine.plan import Input, Shard, file_sha256
+from corpuskit.build.files import dedup_files, foreign_shards, plan_dedup_files
+from corpuskit.dedup.minhash import candidate_probability, matching_column, signatures
 from corpuskit.engine.run import Runner
-from corpuskit.engine.tables import TableWriter
-from corpuskit.schema import DOCUMENT
 
-PRESETS = ("sharp", "fineweb", "refinedweb", "swallow", "llm-jp")
-SIMILAR, UNLIKE, ALONE = 0.8, 0.5, 0.6
+NGRAM, LIKE, HALF_LIKE = 5, 0.8, 0.5
+CLASSES = ((100, 200), (200, 350), (350, 601))  # characters of a templated page
+BANDS = ("fineweb", "refinedweb", "swallow", "llm-jp")
+WARM_UP = 40  # documents
 
-
-class Truth(NamedTuple):
-    """The true Jaccard of 5-gram sets, for every pair of documents that an estimate gives 0.3 or more."""
-
-    left: np.ndarray
-    right: np.ndarray
-    jaccard: np.ndarray
-    documents: int
-
-    def best(self, among: np.ndarray) -> np.ndarray:
-        """For each document the Jaccard to the most similar other one of those."""
-        out = np.zeros(self.documents)
-        for one, other in ((self.left, self.right), (self.right, self.left)):
-            chosen = among[other]
-            np.maximum.at(out, one[chosen], self.jaccard[chosen])
-        return out
+Survivors = npt.NDArray[np.int64]  # for each document, by number, the one that stayed for it; itself where it stays
 
 
-def raw_characters(texts: list[str]) -> Matching:
-    """The texts as they are, laid out as matching shadows: the truth other tools' shingles are nearer to."""
-    codes = [np.frombuffer(t.encode("utf-32-le"), np.uint32) for t in texts]
-    return Matching(np.concatenate(codes), np.cumsum([0, *map(len, codes)]))
+class Peer(NamedTuple):
+    """Another tool: its name in the tables, its driver and environment in peers.py, bands x rows of 5-grams if so."""
+
+    name: str
+    driver: str
+    environment: str
+    shape: tuple[int, int] | None
 
 
-def true_pairs(shadows: Matching) -> Truth:
-    """Estimate all pairs, measure those that may be alike."""
-    sketches, sets = signatures(shadows, 5, 256), shingle_sets(shadows, 5)
-    left, right = [], []
-    for i in range(1, len(sketches)):
-        found = np.flatnonzero((sketches[:i] == sketches[i]).mean(axis=1) >= 0.3)
-        left.append(found)
-        right.append(np.full(len(found), i))
-    a, b = np.concatenate(left), np.concatenate(right)
-    order = np.argsort(a, kind="stable")
-    a, b = a[order], b[order]
-    return Truth(a, b, jaccard_of(sets.values, sets.offsets, a, b), len(sketches))
+PEERS = (
+    Peer("HojiChar 27 x 18", "hojichar_dedup_27x18", "hojichar", (27, 18)),
+    Peer("HojiChar 14 x 8", "hojichar_dedup", "hojichar", (14, 8)),
+    Peer("rensa 14 x 8", "rensa_dedup", "encoders", (14, 8)),
+    Peer("datatrove 14 x 8, words", "datatrove_dedup", "datatrove", None),
+    Peer("text-dedup 14 x 8, words", "textdedup_dedup", "textdedup", None),
+    Peer("text-dedup, 1-grams", "textdedup_dedup_1gram", "textdedup", None),
+)
 
 
-def score(truth: Truth, kept: np.ndarray, survivor: np.ndarray | None = None) -> dict[str, Any]:
-    """Figures of one result: which documents stayed and, where a tool says so, for whom the others went."""
-    similar = truth.jaccard >= SIMILAR
-    left_over = kept[truth.left] & kept[truth.right]
-    everyone = np.ones(truth.documents, np.bool_)
-    alone = truth.best(everyone) < ALONE
-    figures = {
-        "removed": int((~kept).sum()),
-        "recall": 1 - left_over[similar].mean(),
-        "lonely_removed": int((alone & ~kept).sum()),
-        "lonely": int(alone.sum()),
-        "removed_for_nothing": int((~kept & (truth.best(kept) < SIMILAR)).sum()),
-    }
-    if survivor is not None:
-        joined = survivor[truth.left] == survivor[truth.right]
-        figures["joined_pairs"] = int(joined.sum())
-        figures["precision"] = float((truth.jaccard[joined] >= UNLIKE).mean()) if joined.any() else 1.0
-    return figures
+class Result(NamedTuple):
+    """What one tool did with a file; or why it did not."""
+
+    name: str
+    shape: config.Dedup | None
+    survivors: Survivors | None
+    seconds: float
+    error: str = ""
 
 
-def run_corpuskit(rows: list[dict[str, Any]], params: config.Dedup, work: Path) -> tuple[np.ndarray, np.ndarray, float]:
-    """Which documents stay, for whom the others go, and CPU seconds."""
-    work.mkdir()
-    path = work / "documents.parquet"
-    with TableWriter(path, DOCUMENT) as writer:
-        records = [{"id": f"{n:08d}", "text": row["text"], "source": "x", "lang": "ja"} for n, row in enumerate(rows)]
-        for batch in pa.Table.from_pylist(records, schema=DOCUMENT).to_batches(max_chunksize=256):
-            writer.write(batch)
-    shard = Shard(
-        "all", (Input(str(path), "all", file_sha256(path), path.stat().st_size),), {"source": "x", "priority": "0"}
-    )
+class Truth:
+    """Jaccard of the 5-gram sets of any two texts, and the pairs that reach HALF_LIKE."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.lengths = np.array([len(t) for t in texts])
+        self._sets = [frozenset(t[i : i + NGRAM] for i in range(max(1, len(t) - NGRAM + 1))) for t in texts]
+        self._known: dict[tuple[int, int], float] = {}
+        # 256 hashes stray by 0.03 at 0.5: who may be half alike is estimated, who is gets counted
+        sketches = signatures(matching_column(pa.array(texts)), NGRAM, 256)
+        self.pairs = {}
+        for j in range(1, len(sketches)):
+            for i in np.flatnonzero((sketches[:j] == sketches[j]).mean(axis=1) >= HALF_LIKE - 0.2).tolist():
+                if self.jaccard(i, j) >= HALF_LIKE:
+                    self.pairs[i, j] = self.jaccard(i, j)
+
+    def jaccard(self, i: int, j: int) -> float:
+        """Of documents i < j."""
+        if (i, j) not in self._known:
+            a, b = self._sets[i], self._sets[j]
+            common = len(a & b)
+            self._known[i, j] = common / (len(a) + len(b) - common)
+        return self._known[i, j]
+
+
+def as_compared(text: str) -> str:
+    """A text as corpuskit compares it, by the standard library."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(c for c in folded if unicodedata.category(c)[0] in "LNM")
+
+
+def score(
+    truth: Truth, survivors: Survivors, shape: config.Dedup | None, classes: Sequence[tuple[int, int]]
+) -> Iterator[dict[str, Any]]:
+    """The figures of one tool by length, in a row each. A pair is as long as its shorter document."""
+    stays = survivors == np.arange(len(survivors))
+    nearest = np.zeros(len(survivors))  # the Jaccard of each document to the most similar one that stayed
+    for (i, j), jaccard in truth.pairs.items():
+        for one, other in ((i, j), (j, i)):
+            if stays[other]:
+                nearest[one] = max(nearest[one], jaccard)
+    clusters: dict[int, list[int]] = {}
+    for number, survivor in enumerate(survivors.tolist()):
+        clusters.setdefault(survivor, []).append(number)
+    merged = [(i, j) for members in clusters.values() for n, j in enumerate(members) for i in members[:n]]
+
+    for low, high in classes:
+
+        def within(pair: tuple[int, int], low: int = low, high: int = high) -> bool:
+            return bool(low <= min(truth.lengths[pair[0]], truth.lengths[pair[1]]) < high)
+
+        like = {pair: jaccard for pair, jaccard in truth.pairs.items() if jaccard >= LIKE and within(pair)}
+        joined = np.array([truth.jaccard(*pair) for pair in merged if within(pair)])
+        gone = ~stays & (truth.lengths >= low) & (truth.lengths < high)
+        yield {
+            "characters": f"{low}-{high - 1}" if high < 1 << 30 else "all",
+            "pairs": len(like),
+            "found": sum(not (stays[i] and stays[j]) for i, j in like) / max(1, len(like)),
+            "predicted": float(np.mean([candidate_probability(j, shape) for j in like.values()])) if shape else None,
+            "merged": len(joined),
+            "merged_below_0.5": int((joined < HALF_LIKE).sum()),
+            "merged_below_0.8": int((joined < LIKE).sum()),
+            "gone": int(gone.sum()),
+            "nothing": int((nearest[gone] < LIKE).sum()),
+            "alien": int((nearest[gone] < HALF_LIKE).sum()),
+        }
+
+
+def run_corpuskit(file: Path, changes: dict[str, Any], work: Path) -> tuple[Survivors, float]:
+    """For whom each document goes, and CPU seconds. Documents have their number as URL."""
+    [shard] = foreign_shards([str(file)], "ja", "text", "url")
+    named = replace(shard.inputs[0], name="documents")  # ids are made of it, and of two equals the lesser id stays
+    plan = plan_dedup_files([replace(shard, inputs=(named,))], "ja", changes)
     started = time.process_time()
-    dedup([shard], out=work / "out", root=work, params=params, runner=Runner(executor="local", retries=0))
-    spent = time.process_time() - started
-    kept = np.zeros(len(rows), np.bool_)
-    kept[[int(i) for i in pq.read_table(work / "out/kept/all.parquet")["id"].to_pylist()]] = True
-    survivor = np.arange(len(rows))
-    clusters = pq.read_table(work / "out/clusters/clusters.parquet")
-    survivor[[int(i) for i in clusters["id"].to_pylist()]] = [int(i) for i in clusters["survivor"].to_pylist()]
-    return kept, survivor, spent
+    dedup_files(plan, out=work, runner=Runner("local", 1, 0))
+    seconds = time.process_time() - started
+    number: dict[str, int] = {}
+    for path in [*work.glob("kept/*.parquet"), *work.glob("removed/*.parquet")]:
+        table = pq.read_table(path, columns=["id", "url"])
+        number |= dict(zip(table["id"].to_pylist(), map(int, table["url"].to_pylist()), strict=True))
+    survivors = np.arange(len(number))
+    clusters = pq.read_table(work / "clusters" / "clusters.parquet", columns=["id", "survivor"])
+    for one, survivor in zip(*(column.to_pylist() for column in clusters.columns), strict=True):
+        survivors[number[one]] = number[survivor]
+    return survivors, seconds
 
 
-def run_peer(driver: str, rows: list[dict[str, Any]], work: Path) -> tuple[np.ndarray, float]:
-    """The same from a driver of peers.py; a document's number travels in its url, or is found by the text."""
-    import peers
+def run_tools(texts: Sequence[str], folder: Path, peers: Sequence[Peer]) -> Iterator[Result]:
+    """Every tool on the texts; how far it is goes to stderr."""
+    few, file = folder / "few.jsonl.gz", folder / "documents.jsonl.gz"
+    for path, some in ((few, texts[:WARM_UP]), (file, texts)):
+        with gzip.open(path, "wt", encoding="utf-8", compresslevel=6) as out:
+            out.writelines(json.dumps({"text": text, "url": str(n)}) + "\n" for n, text in enumerate(some))
+    ours: list[tuple[str, dict[str, Any]]] = [("corpuskit sharp", {"preset": "sharp"})]
+    ours += [(f"corpuskit {name}", {"preset": name}) for name in BANDS]
+    ours += [(f"{label}, verified", {**c, "verify": "pairs", "threshold": LIKE}) for label, c in ours[1:]]
+    for label, changes in ours:
+        print(f"running {label}", file=sys.stderr)
+        run_corpuskit(few, changes, folder / f"{label}, few")
+        survivors, seconds = run_corpuskit(file, changes, folder / label)
+        yield Result(label, config.Dedup(**changes), survivors, seconds)
+    for peer in peers:
+        print(f"running {peer.name}", file=sys.stderr)
+        shape = config.Dedup(preset="fineweb", bands=peer.shape[0], rows_per_band=peer.shape[1]) if peer.shape else None
+        try:
+            measured = drive(environment(peer.environment), peer.driver, [file], folder)
+        except PeerFailed as problem:
+            yield Result(peer.name, shape, None, 0.0, str(problem))
+        else:
+            name = f"{peer.name} ({measured['version']})"
+            yield Result(name, shape, np.array(measured["survivors"]), measured["cpu_seconds"])
 
-    [peer] = [p for p in peers.PEERS if p.driver == driver]
-    path = work / f"{driver}.jsonl.gz"
-    with gzip.open(path, "wt", encoding="utf-8", compresslevel=1) as file:
-        file.writelines(json.dumps({"text": r["text"], "url": str(n)}) + "\n" for n, r in enumerate(rows))
-    result = peers._drive(peers.environment(peer.environment), peer, [path], "", work)
-    kept = np.zeros(len(rows), np.bool_)
-    numbers: dict[str, int] = {}
-    for n, row in enumerate(rows):  # of equal texts the first stays
-        numbers.setdefault(unicodedata.normalize("NFKC", row["text"]), n)
-    for made in sorted((work / "peer").rglob("*.jsonl.gz")):
-        if made.name == path.name or "prepared" in made.parts:
-            continue
-        with gzip.open(made, "rt", encoding="utf-8") as file:
-            for line in file:
-                record = json.loads(line)
-                number = record.get("url") or record.get("id")
-                kept[numbers[record["text"]] if number is None else int(number)] = True
-    return kept, result["cpu_seconds"]
+
+def compare(
+    what: str, texts: Sequence[str], classes: Sequence[tuple[int, int]], peers: Sequence[Peer]
+) -> list[dict[str, Any]]:
+    """Run all tools on the texts and print their figures by either kind of 5-grams."""
+    with tempfile.TemporaryDirectory(prefix="corpuskit-near-") as folder:
+        results = list(run_tools(texts, Path(folder), peers))
+    rows = []
+    views: dict[str, Callable[[str], str]] = {"as compared": as_compared, "as it stands": str}
+    for view, look in views.items():
+        truth = Truth([look(text) for text in texts])
+        truth.lengths = np.array([len(text) for text in texts])
+        like = sum(jaccard >= LIKE for jaccard in truth.pairs.values())
+        print(f"\n{what}, text {view}: {len(texts):,} documents; {like:,} pairs with Jaccard >= {LIKE},", end=" ")
+        print(f"{len(truth.pairs) - like:,} between {HALF_LIKE} and {LIKE}")
+        print(f"{'':34} {'chars':>7} {'found':>7} {'predicted':>9}", end=" ")
+        print(f"{'merged':>7} {'<0.5':>7} {'<0.8':>7} {'gone':>6} {'nothing':>7} {'alien':>6} {'CPU s':>6}")
+        for result in results:
+            if result.survivors is None:
+                print(f"{result.name:34} not measured: {result.error}")
+                continue
+            for row in score(truth, result.survivors, result.shape, classes):
+                rows.append({"data": what, "text": view, "tool": result.name, "cpu_seconds": result.seconds, **row})
+                print(_line(rows[-1]), flush=True)
+    return rows
 
 
-def show(name: str, truth: str, figures: dict[str, Any], seconds: float) -> None:
-    """One line of the table."""
-    precision = f"{figures['precision']:.4f}" if "precision" in figures else "-"
-    lonely = f"{figures['lonely_removed']}/{figures['lonely']}"
-    print(
-        f"{name:16} {truth:9} {figures['removed']:>8,} {figures['recall']:>8.4f} {precision:>9} {lonely:>9} "
-        f"{figures['removed_for_nothing']:>8,} {seconds:>7.2f}",
-        flush=True,
+def _line(row: dict[str, Any]) -> str:
+    predicted = "-" if row["predicted"] is None else f"{row['predicted']:.4f}"
+    wrong = " ".join(f"{row[key] / max(1, row['merged']):>7.2%}" for key in ("merged_below_0.5", "merged_below_0.8"))
+    return (
+        f"{row['tool']:34} {row['characters']:>7} {row['found']:>7.4f} {predicted:>9} {row['merged']:>7,} {wrong} "
+        f"{row['gone']:>6,} {row['nothing']:>7,} {row['alien']:>6,} {row['cpu_seconds']:>6.2f}"
     )
 
 
@@ -156,40 +239,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(__file__).resolve().parents[2] / "shared" / "data" / "labelled" / "near_duplicates.jsonl.zst"
     parser.add_argument("--data", type=Path, default=default, help="JSON lines (zst) with `text`")
-    parser.add_argument("--preset", nargs="*", default=PRESETS, help="which of corpuskit's presets")
-    parser.add_argument("--peers", nargs="*", default=(), metavar="DRIVER", help="drivers of peers.py")
+    parser.add_argument("--pages", type=int, default=400, help="templated pages of each kind (default: 400)")
+    parser.add_argument("--seed", type=int, default=0, help="of the templated pages (default: 0)")
+    parser.add_argument("--peers", action="store_true", help="other tools as well, some minutes")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
     args = parser.parse_args()
-    if not args.data.is_file():
-        print(f"skipped: there is no {args.data}; give a file with --data", file=sys.stderr)
-        return 0
     logging.getLogger("corpuskit").setLevel(logging.ERROR)
-    with open(args.data, "rb") as file:
-        lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
-        rows = [json.loads(line) for line in lines]
-    texts = [row["text"] for row in rows]
-    truths = {"text": true_pairs(raw_characters(texts)), "matching": true_pairs(matching_column(pa.array(texts)))}
-    for name, truth in truths.items():
-        counts = [int((truth.jaccard >= SIMILAR).sum()), int((truth.jaccard < UNLIKE).sum())]
-        print(
-            f"5-grams of the {name}: {len(rows):,} documents; {counts[0]:,} pairs >= 0.8, {counts[1]:,} of 0.3 to 0.5"
-        )
-    similar = truths["matching"].jaccard[truths["matching"].jaccard >= SIMILAR]
-    print(
-        f"{'':16} {'5-grams':9} {'removed':>8} {'recall':>8} {'precision':>9} {'lonely':>9} {'nothing':>8} {'CPU s':>7}"
-    )
-    with tempfile.TemporaryDirectory(prefix="corpuskit-near-") as folder:
-        for preset in args.preset:
-            params = config.Dedup(preset=preset)
-            run_corpuskit(rows[:40], params, Path(folder) / f"{preset}-warm")  # kernels are not in the figure
-            kept, survivor, seconds = run_corpuskit(rows, params, Path(folder) / preset)
-            for name, truth in truths.items():
-                show(preset, name, score(truth, kept, survivor), seconds)
-            predicted = np.mean([candidate_probability(j, params) for j in similar])
-            print(f"{'':16} predicted recall {predicted:.4f}")
-        for driver in args.peers:
-            kept, seconds = run_peer(driver, rows, Path(folder))
-            for name, truth in truths.items():
-                show(driver.removesuffix("_dedup"), name, score(truth, kept), seconds)
+    peers = PEERS if args.peers else ()
+    everything, rows = [(0, 1 << 30)], []
+    if args.data.is_file():
+        with open(args.data, "rb") as file:
+            lines = io.TextIOWrapper(zstandard.ZstdDecompressor().stream_reader(file), "utf-8")
+            rows += compare(args.data.name, [json.loads(line)["text"] for line in lines], everything, peers)
+    else:
+        print(f"skipped: there is no {args.data}; give a file with --data", file=sys.stderr)
+    pages = [page for kind in KINDS for page in make_pages(kind, args.pages, args.seed)]
+    rows += compare("templated pages", pages, [*CLASSES, *everything], peers)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
 
 

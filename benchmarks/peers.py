@@ -2,7 +2,8 @@
 
 Two halves. `run_peers` makes the environments and starts the drivers; a driver runs under a peer's own Python as
 `python peers.py DRIVER --work DIR [--tokenizer FILE] FILE...` and prints one JSON line. Drivers call the published
-packages as their documentation does, on JSON lines (gz) with a `text` field, and write gz unless said.
+packages as their documentation does, on JSON lines (gz) with a `text` field, and write gz unless said. Those that
+remove near-duplicates also say for whom each document went, by number (its own where it stays): see near_duplicates.py.
 """
 
 import argparse
@@ -12,9 +13,11 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import pickle
 import resource
 import shutil
 import statistics
+import struct
 import subprocess
 import sys
 import venv
@@ -24,6 +27,7 @@ from typing import NamedTuple
 PACKAGES = {
     "hojichar": ["hojichar[all,dedup]==0.18.1", "unidic-lite==1.0.8"],
     "datatrove": ["datatrove[processing,io,cli,multilingual]==0.10.1", "orjson"],
+    "textdedup": ["text-dedup==0.4.0"],
     "encoders": ["sentencepiece==0.2.3", "kitoken==0.11.1", "rensa==0.5.0", "numpy==2.4.6"],
 }
 
@@ -49,6 +53,7 @@ PEERS = (
     Peer("hojichar_signatures", "hojichar", "mc4", "minhash-112", 3, "HojiChar GenerateDedupLSH, 14 x 8, in memory"),
     Peer("hojichar_dedup", "hojichar", "mc4", "dedup", 3, "HojiChar GenerateDedupLSH + InlineDeduplicator, 14 x 8"),
     Peer("rensa_dedup", "encoders", "mc4", "dedup", 3, "rensa RMinHash 14 x 8, with our union-find around it"),
+    Peer("textdedup_dedup", "textdedup", "mc4", "dedup", 1, "text-dedup MinHash 14 x 8, word 5-grams, Arrow out"),
     Peer("datatrove_dedup", "datatrove", "mc4-0", "dedup", 1, "datatrove MinHash 14 x 8, word 5-grams, four stages"),
     Peer("sentencepiece", "encoders", "mc4", "pack", 3, "SentencePiece encode to a flat file"),
     Peer("kitoken", "encoders", "mc4", "pack", 3, "kitoken encode to a flat file"),
@@ -76,12 +81,14 @@ def run_peers(sets: dict[str, list[Path]], tokenizer: str, work: Path, ours: lis
             except PeerFailed as problem:
                 broken[peer.environment] = str(problem)
                 raise
-            measured = [_drive(python, peer, sets[peer.data], tokenizer, work) for _ in range(peer.runs)]
+            files = sets[peer.data]
+            measured = [drive(python, peer.driver, files, work, tokenizer) for _ in range(peer.runs)]
         except PeerFailed as problem:
             row["error"] = str(problem)
             print(f"{peer.what:56} {peer.data:6} not measured: {problem}", flush=True)
         else:
             seconds = statistics.median(m["cpu_seconds"] for m in measured)
+            measured[0].pop("survivors", None)
             row |= {**measured[0], "cpu_seconds": [m["cpu_seconds"] for m in measured]}
             row["rate"] = row["mb"] / seconds
             factor = rates.get((peer.ours, peer.data))
@@ -116,11 +123,16 @@ def environment(name: str) -> Path:
     return python
 
 
-def _drive(python: Path, peer: Peer, files: list[Path], tokenizer: str, work: Path) -> dict:
+def drive(python: Path, driver: str, files: list[Path], work: Path, tokenizer: str = "") -> dict:
+    """What a driver measured.
+
+    Raises:
+        PeerFailed: it ended with an error, or did not end.
+    """
     folder = work / "peer"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    command = [python, __file__, peer.driver, "--work", folder, "--tokenizer", tokenizer, *files]
+    command = [python, __file__, driver, "--work", folder, "--tokenizer", tokenizer, *files]
     return json.loads(_call(command).splitlines()[-1])
 
 
@@ -171,13 +183,14 @@ def read(args, clock):
     return {"documents_out": documents, "package": None}
 
 
-def _hojichar_stream(args, clock, compose):
+def _hojichar_stream(args, clock, compose, look=lambda document: None):
     from hojichar import Document
 
     kept = 0
     clock.start()
     with gzip.open(args.work / "out.jsonl.gz", "wt", encoding="utf-8", compresslevel=6) as out:
         for document in compose.apply_stream(Document(line) for line in lines_of(args.files)):
+            look(document)
             if not document.is_rejected:
                 kept += 1
                 out.write(document.text + "\n")
@@ -208,14 +221,26 @@ def hojichar_every_rule(args, clock):
     return _hojichar_filter(args, clock, skip_rejected=False)
 
 
-def hojichar_dedup(args, clock):
+def hojichar_dedup(args, clock, bands=14, rows=8):
     from hojichar import Compose
     from hojichar import document_filters as f
     from hojichar.filters.deduplication import GenerateDedupLSH, InlineDeduplicator
 
-    lsh = GenerateDedupLSH(num_bands=14, band_size=8)
+    lsh = GenerateDedupLSH(num_bands=bands, band_size=rows)
     chain = [f.JSONLoader(extra_keys=["url"]), f.DocumentNormalizer(), lsh, InlineDeduplicator(), f.JSONDumper()]
-    return _hojichar_stream(args, clock, Compose(chain))
+    keys = []
+    result = _hojichar_stream(args, clock, Compose(chain), lambda document: keys.append(document.extras["dedup_lsh"]))
+    holder, survivors = {}, []  # a document goes when one of its keys was there before, whoever had it
+    for number, own in enumerate(keys):
+        survivors.append(min((survivors[holder[key]] for key in own if key in holder), default=number))
+        for key in own:
+            holder.setdefault(key, number)
+    return {**result, "survivors": survivors}
+
+
+def hojichar_dedup_27x18(args, clock):
+    """What its threshold of 0.8 and 500 hashes come to, its defaults."""
+    return hojichar_dedup(args, clock, 27, 18)
 
 
 def hojichar_signatures(args, clock):
@@ -334,10 +359,23 @@ def datatrove_dedup(args, clock):
     clock.start()
     _datatrove_run([reader, MinhashDedupSignature(signed, config=config, language="jpn")], logs / "1", tasks)
     _datatrove_run([MinhashDedupBuckets(signed, buckets, config=config)], logs / "2", config.num_buckets)
-    _datatrove_run([MinhashDedupCluster(buckets, clusters, config=config)], logs / "3")
+    _datatrove_run([MinhashDedupCluster(buckets, clusters, config=config, save_cluster_id=True)], logs / "3")
     _datatrove_run([reader, MinhashDedupFilter(clusters), JsonlWriter(out)], logs / "4", tasks)
     clock.stop()
-    return {"documents_out": _documents_in(Path(out)), "package": "datatrove"}
+    survivors, start, stays, clustered = [], 0, {}, []
+    for task, path in enumerate(args.files):  # number by number within a file: who goes, and who is in which cluster
+        survivors += range(start, start + sum(1 for _ in lines_of([path])))
+        files = [Path(clusters) / f"{task:06d}.{kind}" for kind in ("remove", "clusters")]
+        gone, cluster = (file.read_bytes() if file.is_file() else b"" for file in files)
+        removed = {number for (number,) in struct.iter_unpack("<I", gone)}
+        for number, name in struct.iter_unpack("<II", cluster):
+            clustered.append((start + number, name))
+            if number not in removed:
+                stays[name] = start + number
+        start = len(survivors)
+    for number, name in clustered:
+        survivors[number] = stays[name]
+    return {"documents_out": _documents_in(Path(out)), "package": "datatrove", "survivors": survivors}
 
 
 def rensa_dedup(args, clock):
@@ -373,7 +411,44 @@ def rensa_dedup(args, clock):
     with gzip.open(args.work / "out.jsonl.gz", "wt", encoding="utf-8", compresslevel=6) as out:
         out.writelines(kept)
     clock.stop()
-    return {"documents_out": len(kept), "package": "rensa"}
+    return {"documents_out": len(kept), "package": "rensa", "survivors": [find(i) for i in range(len(lines))]}
+
+
+def textdedup_dedup(args, clock, ngram=5):
+    """A command of its own: what an import alone takes is taken off."""
+    import datasets
+
+    out = args.work / "out"
+    folder = args.work / "in"
+    folder.mkdir()
+    for number, path in enumerate(args.files):
+        (folder / f"{number:05d}.json.gz").symlink_to(path.resolve())
+    command = f"--path json --data_files {folder}/*.json.gz --split train --cache_dir {args.work}/cache --output {out}"
+    command += f" --column text --ngram {ngram} --num_perm 112 --b 14 --r 8 --hash_func xxh3 --hash_bits 32"
+    command += " --min_length 1 --num_proc 1 --debug"
+    clock.start()
+    _call([sys.executable, "-c", "import text_dedup.minhash"])
+    clock.stop()
+    importing = clock.seconds
+    clock.start()
+    _call([sys.executable, "-m", "text_dedup.minhash", *command.split()])
+    clock.stop()
+    clock.seconds -= importing
+    with open(out / "uf.pkl", "rb") as file:
+        forest = pickle.load(file)
+    kept = datasets.load_from_disk(str(out))["text"]
+    clusters, stays = [], {}
+    for number, text in enumerate(texts_of(args.files)):  # what stays, stays in order
+        clusters.append(forest.find(number))
+        if len(stays) < len(kept) and text == kept[len(stays)]:
+            stays[clusters[-1]] = number
+    survivors = [stays[cluster] for cluster in clusters]
+    return {"documents_out": len(kept), "package": "text-dedup", "survivors": survivors}
+
+
+def textdedup_dedup_1gram(args, clock):
+    """Single words, as it splits at punctuation alone and a Japanese clause is one word to it."""
+    return textdedup_dedup(args, clock, 1)
 
 
 def _encode(args, clock, encode, package):
@@ -408,7 +483,7 @@ def kitoken(args, clock):
 def main():
     """Run one driver and print what it measured."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("driver", choices=[peer.driver for peer in PEERS])
+    parser.add_argument("driver")
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--tokenizer")
     parser.add_argument("files", nargs="+", type=Path)
