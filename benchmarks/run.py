@@ -325,7 +325,8 @@ def pack(sets: Sets) -> Iterator[Case]:
 
 def locate(sets: Sets) -> Iterator[Case]:
     tokens = {"code": 10**11, "en": 10**12, "ja": 2 * 10**12}
-    streams = tuple(TokenStream(lang, n, {"shards": []}, (), np.array([0, n])) for lang, n in tokens.items())
+    shards = {lang: [{"weight": 1, "sha256": {"bin": lang}}] for lang in tokens}
+    streams = tuple(TokenStream(lang, n, {"shards": shards[lang]}, (), np.array([0, n])) for lang, n in tokens.items())
     shares = {"ja": 0.57, "en": 0.31, "code": 0.12}
     order = WindowOrder.build(Mixture(asked=shares, shares=shares), streams, 4096)
     positions = np.random.default_rng(0).integers(0, order.num_windows, 1_000_000)
