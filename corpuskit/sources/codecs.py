@@ -10,13 +10,11 @@ from __future__ import annotations
 import bz2
 import contextlib
 import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 CHUNK = 1 << 16  # compressed bytes read at a time
 STEP = 1 << 18  # decompressed bytes a step gives at most
-_NEAR = 4096  # decompressed bytes a step gives near damage
 MAX_WINDOW = 128 << 20  # zstd -22 --ultra uses 128 MiB, xz -9 64 MiB; more is refused, not allocated
 FREE_BYTES = 64 << 20  # a stream may expand to this whatever its ratio,
 MAX_RATIO = 1000  # beyond it to this many times its compressed size (text: 3 to 10; the most gzip can do: 1,032)
@@ -165,6 +163,7 @@ def expand_members(
     read = given = 0  # of the whole file: many small members are a bomb as well
     member_read = member_given = 0
     for chunk in data:
+        intact = read  # all that stands before this chunk was good
         read += len(chunk)
         member_read += len(chunk)
         while chunk or (active is not None and not active.needs_input):
@@ -179,8 +178,7 @@ def expand_members(
                 plain = active.decompress(chunk, STEP)
             except _damage() as problem:
                 if again is not None:
-                    nearer = _before_damage(again(), given) if factory is _gzip else _replayed(again(), factory, given)
-                    yield from nearer
+                    yield from _replayed(again(), factory, intact, given)
                 raise CutStream(f"damaged stream: {problem}") from problem
             chunk = b""
             if plain:
@@ -199,72 +197,41 @@ def expand_members(
         raise CutStream("the file holds no compressed stream")
 
 
-def _replayed(data: Iterator[bytes], factory: Callable[[], Decompressor], given: int) -> Iterator[bytes]:
-    """The last bytes before the damage in a file of bzip2, xz or zstd streams of which so many bytes were given.
+def _replayed(data: Iterator[bytes], factory: Callable[[], Decompressor], intact: int, given: int) -> Iterator[bytes]:
+    """What stands right before the damage in a file of which `given` plain bytes were given.
 
-    A library gives nothing of a step that meets damage: the steps behind what was given are of single bytes.
+    A library gives nothing of a step that meets damage: behind the first `intact` bytes of the file, of which all came,
+    the steps are of single bytes.
     """
     active: Decompressor | None = None
     seen = 0
-    out = bytearray()  # one step of the first pass at most
     with contextlib.suppress(*_damage()):
-        for chunk in data:
+        for chunk in _slowing(data, intact):
             while chunk or (active is not None and not active.needs_input):
                 if active is None:
                     chunk = chunk.lstrip(b"\0")
                     if not chunk:
                         break
                     active = factory()
-                plain = active.decompress(chunk, min(STEP, max(1, given - seen)))
+                plain = active.decompress(chunk, STEP)
                 chunk = b""
-                out += plain[max(0, given - seen) :]
+                if behind := plain[max(0, given - seen) :]:
+                    yield behind
                 seen += len(plain)
                 if active.eof:
                     chunk, active = active.unused_data, None
-    if out:  # nothing at all would read as the end of the file
-        yield bytes(out)
 
 
-def _before_damage(data: Iterator[bytes], given: int) -> Iterator[bytes]:
-    """The last bytes before the damage in a gzip file of which isal has given so many bytes.
-
-    isal gives nothing of a step that meets damage. zlib gives all before it when it is asked for single bytes there.
-    """
-    active = None
-    seen = 0
+def _slowing(data: Iterator[bytes], intact: int) -> Iterator[bytes]:
+    """The same bytes, one by one from an offset on."""
+    at = 0
     for chunk in data:
-        while True:
-            if active is None:
-                chunk = chunk.lstrip(b"\0")
-                if not chunk:
-                    break
-                active = zlib.decompressobj(31)
-            size = min(STEP, given - seen) if seen < given else _NEAR
-            before = active.copy() if seen >= given else None
-            try:
-                plain = active.decompress(chunk, size)
-            except zlib.error:
-                yield from _byte_by_byte(before, chunk) if before else ()
-                return
-            seen += len(plain)
-            if seen > given + STEP:
-                return  # zlib takes for good what isal does not: no more than one step of it
-            if before and plain:
-                yield plain
-            chunk = active.unconsumed_tail
-            if active.eof:
-                chunk, active = active.unused_data, None
-            elif not chunk and not plain:
-                break
-
-
-def _byte_by_byte(stream: Any, data: bytes) -> Iterator[bytes]:
-    try:
-        while plain := stream.decompress(data, 1):
-            yield plain
-            data = stream.unconsumed_tail
-    except zlib.error:
-        return
+        whole = chunk[: max(0, intact - at)]
+        at += len(chunk)
+        if whole:
+            yield whole
+        for n in range(len(whole), len(chunk)):
+            yield chunk[n : n + 1]
 
 
 def _damage() -> tuple[type[Exception], ...]:

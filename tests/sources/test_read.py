@@ -6,6 +6,7 @@ import bz2
 import gzip
 import json
 import lzma
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import before_damage
 
 from corpuskit.config import UserError
 from corpuskit.engine.plan import Shard
@@ -30,7 +32,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gz": lambda data: gzip.compress(data, mtime=0),
     "xz": lzma.compress,
     "bz2": bz2.compress,
-    "zst": zstandard.ZstdCompressor().compress,
+    "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
 }
 
 Rows = list[dict[str, Any]]
@@ -194,6 +196,44 @@ def test_a_file_cut_anywhere_gives_the_lines_before_and_one_quarantined(tmp_path
         assert records(documents) == list(range(len(documents)))
         assert [q["record"] for q in quarantined] == [len(documents)]
         assert "ends early" in quarantined[0]["error"]
+
+
+def damaged(suffix: str, place: str) -> tuple[list[bytes], bytes]:
+    """JSON lines, and a file of four streams of them, damaged at the beginning or in the middle of the last one."""
+    chance = random.Random(11)
+    lines = [json.dumps({"text": f"{n} {chance.randbytes(30).hex()}"}).encode() + b"\n" for n in range(8_000)]
+    parts = [COMPRESS[suffix](b"".join(lines[at : at + 2000])) for at in range(0, len(lines), 2000)]
+    packed = bytearray(b"".join(parts))
+    at = len(packed) - len(parts[-1]) // (1 if place == "begin" else 2)
+    packed[at : at + 50] = b"\xff" * 50
+    return lines, bytes(packed)
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_a_damaged_stream_gives_all_documents_before_it_and_one_entry_of_where_it_is(
+    tmp_path: Path, suffix: str
+) -> None:
+    lines, packed = damaged(suffix, "begin")
+    documents, [entry] = read_bytes(tmp_path, f"a.jsonl.{suffix}", packed, "jsonl")
+    assert [d["text"] for d in documents] == [json.loads(line)["text"] for line in lines[:6000]]
+    assert records(documents) == list(range(6000))
+    assert (entry["file"], entry["record"]) == (f"a.jsonl.{suffix}", 6000)
+    assert entry["error"].startswith("damaged stream: ")
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_damage_inside_a_stream_costs_no_line_before_it(tmp_path: Path, suffix: str) -> None:
+    lines, packed = damaged(suffix, "middle")
+    plain = before_damage(packed, suffix)
+    whole = plain.splitlines(True)
+    first = next((n for n, (was, now) in enumerate(zip(lines, whole, strict=False)) if was != now), len(whole))
+    documents, quarantined = read_bytes(tmp_path, f"a.jsonl.{suffix}", packed, "jsonl")
+    assert [d["text"] for d in documents[:first]] == [json.loads(line)["text"] for line in lines[:first]]
+    assert (first == 6000) == (suffix in ("bz2", "zst"))  # of a damaged block they give nothing, the others all to it
+    *garbled, entry = quarantined  # what deflate and LZMA make of damaged bytes is lines like others until they notice
+    assert (entry["record"], entry["error"][:16]) == (plain.count(b"\n"), "damaged stream: ")
+    assert len(documents) + len(garbled) == plain.count(b"\n")
+    assert all(first <= q["record"] < entry["record"] for q in garbled)
 
 
 # --- CC-100 -------------------------------------------------------------------------------------------------------
