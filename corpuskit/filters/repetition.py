@@ -223,18 +223,14 @@ def _duplicates(text, hashes, bits, found, work, lengths, slots, keys, widths): 
         rest = _extend(text, items, rest, nearest, lengths, slots, keys, counts)
         items, counts = counts, items
 
-    covered = np.zeros(LONGEST + 1, np.int64)
-    for size in range(SHORTEST, LONGEST + 1):
-        total, to, rest = np.int64(0), np.int64(widths[0]), 0  # no branch that cannot be foretold
-        for at in range(repeated):
-            i = places[at]
-            long_enough = np.int64(lengths[i] >= size)
-            end = np.int64(widths[min(run_to[i] + size, n)])
-            total += long_enough * (end - max(to, np.int64(widths[i])))
-            to = max(to, long_enough * end)
-            places[rest] = i
-            rest += long_enough
-        covered[size], repeated = total, rest
+    covered, to = np.zeros(LONGEST + 1, np.int64), np.full(LONGEST + 1, widths[0], np.int64)
+    for at in range(repeated):
+        i = places[at]
+        begin, last = np.int64(widths[i]), run_to[i]
+        for size in range(SHORTEST, lengths[i] + 1):
+            end = np.int64(widths[min(last + size, n)])
+            covered[size] += end - max(to[size], begin)
+            to[size] = end
     return covered, frequent
 
 
