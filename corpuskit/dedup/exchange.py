@@ -4,6 +4,7 @@ run      what one batch of documents says: a sorted table of keys (64-bit hashes
 range    a part of the key space. Hashes are spread evenly, so ranges of equal width hold equal parts; how many there
          are follows from the rows of all runs and from the memory one range may take, and shows in no result
 answers  what a range found out, sorted by run, so that each batch reads back just what concerns it
+list     all runs, or all answers, by name, size and hash: one input in place of all, for the many who read them all
 
 Runs are numbered over all files in order of name. Files are read as memory maps: a range touches its own rows only.
 """
@@ -12,16 +13,18 @@ from __future__ import annotations
 
 import bisect
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 from numba import njit
 
-from corpuskit.engine.plan import Input, Shard
+from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner, Stage, map_shards
-from corpuskit.engine.store import Receipt, as_inputs
+from corpuskit.engine.store import Receipt, write_json
 
 Table = npt.NDArray[Any]  # structured rows; the runs' first field is `key`
 
@@ -40,39 +43,51 @@ def save(folder: Path, number: int, rows: Table) -> None:
         file.write(np.ascontiguousarray(rows).view(np.uint8).data)  # np.save says nothing of a disk that is full
 
 
-def load(file: Input) -> Table:
+def load(path: str | Path) -> Table:
     """One such file as a memory map."""
-    return np.load(file.path, mmap_mode="r", allow_pickle=False)
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def key_ranges(runs: Sequence[Input], rows: int, row_bytes: int, memory: int) -> list[Shard]:
-    """One shard for each range of keys: all runs, and as labels which keys it looks at.
+def listed(folder: Path, receipts: Sequence[Receipt], kind: str, root: Path) -> Input:
+    """Write the list of what finished shards wrote of one kind into `folder`, in order of the receipts."""
+    path = folder / f"{kind}.json"
+    write_json(path, [asdict(o) for receipt in receipts for o in receipt.outputs if o.path.startswith(f"{kind}/")])
+    return Input(str(path), str(path.relative_to(root)), file_sha256(path), path.stat().st_size)
+
+
+def files_of(listing: Input) -> list[Path]:
+    """The files of a list."""
+    return [Path(listing.path).parent / file["path"] for file in orjson.loads(Path(listing.path).read_bytes())]
+
+
+def key_ranges(runs: Input, rows: int, row_bytes: int, memory: int) -> list[Shard]:
+    """One shard for each range of keys: all runs, and as labels which keys it looks at; none where there are no rows.
 
     Args:
-        runs: the files of all runs, in order.
+        runs: the list of all runs.
         rows: how many rows they have together.
         row_bytes: bytes a row takes while its range is worked on.
         memory: bytes a range may take.
     """
-    ranges = max(1, -(-rows * row_bytes // memory))
-    bounds = [n * _KEY_SPACE // ranges for n in range(ranges + 1)]
+    ranges = -(-rows * row_bytes // memory)
+    bounds = [n * _KEY_SPACE // max(1, ranges) for n in range(ranges + 1)]
     return [
-        Shard(f"range-{n:05d}", tuple(runs), {"first": str(bounds[n]), "stop": str(bounds[n + 1])})
-        for n in range(ranges)
+        Shard(f"range-{n:05d}", (runs,), {"first": str(bounds[n]), "stop": str(bounds[n + 1])}) for n in range(ranges)
     ]
 
 
 def gather(shard: Shard) -> tuple[Table, npt.NDArray[np.uint32]]:
     """The rows of a range out of all runs, one run after the other, and the run of each row."""
     first, stop = int(shard.labels["first"]), int(shard.labels["stop"])
+    files = files_of(shard.inputs[0])
     slices = []
-    for file in shard.inputs:
+    for file in files:
         keys = load(file)["key"]
         slices.append((bisect.bisect_left(keys, first), bisect.bisect_left(keys, stop)))
     sizes = [high - low for low, high in slices]
-    rows = np.empty(sum(sizes), load(shard.inputs[0]).dtype)
+    rows = np.empty(sum(sizes), load(files[0]).dtype)
     at = 0
-    for file, (low, high) in zip(shard.inputs, slices, strict=True):
+    for file, (low, high) in zip(files, slices, strict=True):
         rows[at : at + high - low] = load(file)[low:high]
         at += high - low
     return rows, np.repeat(np.arange(len(sizes), dtype=np.uint32), sizes)
@@ -84,9 +99,9 @@ def order_by_run(runs: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
     return np.argsort(runs.astype(np.uint16) if small else runs, kind="stable")  # of 16 bits a radix sort, 10 x faster
 
 
-def answers(files: Sequence[Input], run: int) -> Table:
+def answers(files: Sequence[Path], run: int, kind: npt.DTypeLike) -> Table:
     """What all ranges have for one run, one range after the other."""
-    parts = []
+    parts = [np.empty(0, kind)]
     for file in files:
         rows = load(file)
         low, high = bisect.bisect_left(rows["run"], run), bisect.bisect_left(rows["run"], run + 1)
@@ -108,8 +123,10 @@ def first_runs(receipts: Sequence[Receipt], kind: str) -> list[int]:
 
 def count_keys(
     stage: Stage, signed: Sequence[Receipt], *, out: Path, at: Path, root: Path, least: int, memory: int, runner: Runner
-) -> list[Input]:
+) -> Input:
     """Add up the counts of equal keys over all runs of KEYS; the answers are COUNTED, keys with a total >= least.
+
+    Returns the list of the answers.
 
     Args:
         stage: a stage of `count`, under the name of who asks.
@@ -121,10 +138,9 @@ def count_keys(
         memory: bytes a range may take.
         runner: how and where shards run.
     """
-    runs = as_inputs(at, signed, "keys", root)
-    ranges = key_ranges(runs, sum(r.counts["keys"] for r in signed), _COUNT_BYTES, memory)
-    counted = map_shards(stage, ranges if runs else [], out=out, params={"least": least}, runner=runner)
-    return as_inputs(out, counted, "counted", root)
+    ranges = key_ranges(listed(at, signed, "keys", root), sum(r.counts["keys"] for r in signed), _COUNT_BYTES, memory)
+    counted = map_shards(stage, ranges, out=out, params={"least": least}, runner=runner)
+    return listed(out, counted, "counted", root)
 
 
 def count(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ import pyarrow.compute as pc
 from numba import njit
 
 from corpuskit.config import KeepRemoved, Paragraphs
-from corpuskit.dedup.exchange import KEYS, Table, answers, count, count_keys, first_runs, save
+from corpuskit.dedup.exchange import COUNTED, KEYS, Table, answers, count, count_keys, files_of, first_runs, save
 from corpuskit.dedup.minhash import Keys, matching_column, mix64
 from corpuskit.dedup.signatures import read_documents
 from corpuskit.dedup.spans import CutWriter, Spans, earlier_files, id_numbers
@@ -75,7 +75,7 @@ def cut_paragraphs(
     files = [Shard(s.name, earlier_files(s)[0]) for s in by_name]
     signed = map_shards(LINES, files, out=work / "lines", params={}, runner=runner)
     counted = count_keys(
-        COUNTED,
+        COUNT,
         signed,
         out=work / "counted",
         at=work / "lines",
@@ -89,7 +89,7 @@ def cut_paragraphs(
     for shard in documents:
         own, earlier = earlier_files(shard)
         labels = {**shard.labels, "files": str(len(own)), "run": str(runs[shard.name])}
-        files.append(Shard(shard.name, (*own, *counted, *earlier), labels))
+        files.append(Shard(shard.name, (*own, counted, *earlier), labels))
     settings = params.model_dump(exclude={"memory"}) | {"removed": removed}
     return map_shards(CUT, files, out=out, params=settings, runner=runner)
 
@@ -173,10 +173,11 @@ def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
         earlier=earlier,
         removed=params["removed"],
     )
+    counted = files_of(own[files])
     with writer:
         for number, batch in enumerate(read_documents(own[:files], DOCUMENT.names)):
             lines = lines_of(batch.column("text"))
-            frequency = _frequencies(lines.key, answers(own[files:], run + number))
+            frequency = _frequencies(lines.key, answers(counted, run + number, COUNTED))
             lengths = _lengths(batch.column("text"))
             spans = frequent_runs(lines, frequency, lengths, settings)
             common = document_frequencies(lines, frequency, batch.num_rows, settings.percentile)
@@ -276,5 +277,5 @@ def _runs(rows, starts, ends, frequency, lengths, frequent, run):  # type: ignor
 
 
 LINES = Stage("dedup_lines", 1, sign)
-COUNTED = Stage("dedup_lines_counted", 1, count)
+COUNT = Stage("dedup_lines_counted", 1, count)
 CUT = Stage("dedup_paragraphs", 1, cut)

@@ -33,13 +33,16 @@ from numba import njit
 
 from corpuskit.config import KeepRemoved, Substring
 from corpuskit.dedup.exchange import (
+    COUNTED,
     KEYS,
     answers,
     count,
     count_keys,
+    files_of,
     first_runs,
     gather,
     key_ranges,
+    listed,
     load,
     order_by_run,
     save,
@@ -114,12 +117,12 @@ def cut_repeats(
     def labels(shard: Shard, own: Sequence[Input]) -> dict[str, str]:
         return {"priority": shard.labels["priority"], "run": str(runs[shard.name]), "files": str(len(own))}
 
-    files = [Shard(s.name, (*own, *repeated), labels(s, own)) for s, own, _ in plain]
+    files = [Shard(s.name, (*own, repeated), labels(s, own)) for s, own, _ in plain]
     windowed = map_shards(WINDOWS_STAGE, files, out=work / "windows", params=shape, runner=runner)
-    tables = as_inputs(work / "windows", windowed, "windows", root)
+    tables = listed(work / "windows", windowed, "windows", root)
     ranges = key_ranges(tables, sum(r.counts["windows"] for r in windowed), _WINDOW_BYTES, params.memory)
-    found = map_shards(FIRSTS_STAGE, ranges if tables else [], out=work / "firsts", params={}, runner=runner)
-    firsts = as_inputs(work / "firsts", found, "firsts", root)
+    found = map_shards(FIRSTS_STAGE, ranges, out=work / "firsts", params={}, runner=runner)
+    firsts = listed(work / "firsts", found, "firsts", root)
 
     settings = params.model_dump(exclude={"memory"}) | {"removed": removed}
     places = {r.shard: as_inputs(work / "windows", [r], "places", root) for r in windowed}
@@ -127,7 +130,7 @@ def cut_repeats(
     for shard in documents:
         own, earlier = earlier_files(shard)
         said = {**shard.labels, **labels(shard, own), "batches": str(len(places[shard.name]))}
-        files.append(Shard(shard.name, (*own, *places[shard.name], *firsts, *earlier), said))
+        files.append(Shard(shard.name, (*own, *places[shard.name], firsts, *earlier), said))
     receipts = map_shards(CUT, files, out=out, params=settings, runner=runner)
     tops = as_inputs(out, sorted(receipts, key=lambda r: r.shard), "top", root)
     map_shards(REPORT, [Shard("most_repeated", tuple(tops))], out=work / "report", params={}, runner=runner)
@@ -150,9 +153,10 @@ def find_candidates(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict
     """The windows of one documents file that may occur twice, a run a batch."""
     files, first_run = int(shard.labels["files"]), int(shard.labels["run"])
     documents = total = 0
+    counted = files_of(shard.inputs[files])
     for number, batch in enumerate(read_documents(shard.inputs[:files], ["id", "text"])):
         high, low = id_numbers(batch.column("id"))
-        repeated = np.sort(answers(shard.inputs[files:], first_run + number)["key"])
+        repeated = np.sort(answers(counted, first_run + number, COUNTED)["key"])
         order = np.lexsort((low, high))
         found, places = candidate_windows(characters(batch.column("text")), params["length"], repeated, order)
         rows = np.empty(len(found.high), WINDOWS)
@@ -232,11 +236,12 @@ def cut(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
         earlier=earlier,
         removed=params["removed"],
     )
+    found = files_of(own[files + batches])
     with writer:
         for number, batch in enumerate(read_documents(own[:files], DOCUMENT.names)):
             chars = characters(batch.column("text"))
             lengths = np.diff(chars.offsets)
-            places, firsts = load(own[files + number]), answers(own[files + batches :], run + number)
+            places, firsts = load(own[files + number].path), answers(found, run + number, FIRSTS)
             spans = matched_spans(batch, chars, places, firsts, settings.length)
             top = best([*top, *most_repeated(batch, spans, settings.length // 2)])
             if settings.mode == "drop":

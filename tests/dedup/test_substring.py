@@ -368,6 +368,20 @@ def test_ranges_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert tree(tmp_path / "out/kept") | tree(tmp_path / "out/spans") == before
 
 
+def test_receipts_do_not_grow_with_the_number_of_batches(tmp_path: Path) -> None:
+    """A range has one input, the list of the runs with their hashes; a documents file one list of the answers."""
+    run(tmp_path, [shard(tmp_path, "only", patchwork(1, 12), rows=3)])
+    work = tmp_path / "out" / "substring"
+    for step, kind, where in (("anchors", "keys", "repeated"), ("windows", "windows", "firsts")):
+        files = json.loads((work / step / f"{kind}.json").read_bytes())
+        assert len(files) == 4
+        assert all(file_sha256(work / step / f["path"]) == f["sha256"] for f in files)
+        [receipt] = [json.loads(p.read_bytes()) for p in (work / where / "receipts").iterdir()]
+        assert [i["name"] for i in receipt["inputs"]] == [f"out/substring/{step}/{kind}.json"]
+    receipt = json.loads((work / "windows" / "receipts" / "only.json").read_bytes())
+    assert [i["name"] for i in receipt["inputs"]] == ["in/only.parquet", "out/substring/repeated/counted.json"]
+
+
 def test_ray_and_local_give_the_same_bytes(tmp_path: Path) -> None:
     documents = patchwork(9, 120)
     for executor in ("local", "ray"):
