@@ -12,6 +12,7 @@ import html
 import json
 import re
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,7 +31,7 @@ MOST_BYTES = 20_000_000  # of text in a file that is written here
 MC4 = "huggingface.co/datasets/allenai/c4/resolve/*/multilingual/c4-ja.tfrecord-*.json.gz"
 C4 = "huggingface.co/datasets/allenai/c4/resolve/*/en/c4-train.*.json.gz"
 CC100 = "data.statmt.org/cc-100/ja.txt.xz"
-WIKIPEDIA = "dumps.wikimedia.org/jawiki/*/jawiki-*-pages-articles-multistream.xml.bz2"
+WIKIPEDIA = "dumps.wikimedia.org/*wiki/*/*wiki-*-pages-articles-multistream.xml.bz2"
 DATE = "2026-11-01T00:00:00Z"
 OTHERS = 19  # English pages to a Japanese one, in the archive as crawled: 5% of Common Crawl is Japanese
 
@@ -41,7 +42,7 @@ class Reading(NamedTuple):
     data: str
     megabytes: float
     target: float | None  # MB/s
-    run: Callable[[], None]
+    run: Callable[[], object]
 
 
 def readings(texts: list[str], data: Path | None, work: Path) -> Iterator[Reading]:
@@ -82,17 +83,28 @@ def readings(texts: list[str], data: Path | None, work: Path) -> Iterator[Readin
 
 
 def _real(data: Path) -> Iterator[Reading]:
-    """The files that upstream made. The dump counts in bytes of wikitext, the others in bytes of text."""
+    """The files that upstream made. The dumps count in bytes of wikitext, the others in bytes of text."""
     if paths := sorted(data.glob(MC4)):
         texts = _texts(paths)
         yield Reading("mC4, json.gz", _megabytes(texts), 300, _task(paths, "jsonl", {}, len(texts)))
     if (path := data / CC100).is_file():
         documents = [d for d in b"".join(read_chunks(str(path))).decode().split("\n\n") if d.strip()]
         yield Reading("CC-100, txt.xz", _megabytes(documents), None, _task([path], "cc100", {}, len(documents)))
-    for path in sorted(data.glob(WIKIPEDIA))[:1]:
-        dump = b"".join(read_chunks(str(path))).decode()
-        pages = [html.unescape(t) for t in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.DOTALL)]
-        yield Reading("jawiki, xml.bz2, wikitext in", _megabytes(pages), 15, _task([path], "wikipedia", {}, None))
+    for wiki, path, size in dumps(data):
+        yield Reading(f"{wiki}, xml.bz2, wikitext in", size, 15, _task([path], "wikipedia", {}, None))
+        yield Reading(f"{wiki}, xml.bz2, only unpacked", size, None, lambda path=path: deque(read_chunks(str(path)), 0))
+
+
+def dumps(data: Path) -> Iterator[tuple[str, Path, float]]:
+    """The Wikipedia dumps of a data folder: the wiki's name, the file, and the MB of wikitext in it."""
+    for path in sorted(data.glob(WIKIPEDIA), reverse=True):
+        yield path.parent.parent.name, path, _megabytes(wikitexts(path))
+
+
+def wikitexts(path: Path) -> list[str]:
+    """The wikitext of all pages of a dump."""
+    dump = b"".join(read_chunks(str(path))).decode()
+    return [html.unescape(t) for t in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.DOTALL)]
 
 
 def _task(paths: list[Path], reader: str, more: dict[str, str], expected: int | None) -> Callable[[], None]:

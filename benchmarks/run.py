@@ -6,10 +6,8 @@ python benchmarks/run.py [--data DIR] [--step NAME ...] [--peers] [--json FILE]
 from __future__ import annotations
 
 import argparse
-import bz2
 import functools
 import gc
-import html
 import json
 import platform
 import re
@@ -30,7 +28,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from readers import MC4, WIKIPEDIA, readings
+from readers import MC4, dumps, readings, wikitexts
 
 from corpuskit import __version__, config
 from corpuskit.bins.format import TokenStream
@@ -334,11 +332,9 @@ def locate(sets: Sets) -> Iterator[Case]:
 
 
 def wikitext(sets: Sets) -> Iterator[Case]:
-    for path in sorted(sets.data.glob(WIKIPEDIA))[:1] if sets.data else ():
-        dump = bz2.decompress(path.read_bytes()).decode()
-        pages = [html.unescape(t) for t in re.findall(r"<text[^>]*>(.*?)</text>", dump, re.DOTALL)]
-        size = sum(len(p.encode()) for p in pages) / 1e6
-        yield Case("wikitext", "jawiki, in memory", size, 15, functools.partial(_wikitext, pages))
+    """Wikitext to text alone; `readers` has the way there from the packed dump as well."""
+    for wiki, path, size in dumps(sets.data) if sets.data else ():
+        yield Case("wikitext", f"{wiki}, in memory", size, 15, functools.partial(_wikitext, wikitexts(path)))
 
 
 def _wikitext(pages: list[str]) -> None:

@@ -23,12 +23,13 @@ import html
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 from corpuskit.config import data_dir, load_yaml
 
 MARK = "\x03"  # something without words stood here
 UNCLOSED = "\x04"  # a template that began here and did not end
+COLON = "\x05"  # a link begins here whose target has a colon near its beginning
 MAX_DEPTH = 40  # templates nested deeper than this are dropped unread (MediaWiki expands 40 levels as well)
 MAX_TABLE_DEPTH = 8
 
@@ -62,7 +63,7 @@ def wikitext_to_text(source: str) -> str:
     words = _words()
     # expressions that begin with a literal \n are searched many times faster than ^
     text = f"\n{source}\n"
-    for control in ("\r", MARK, UNCLOSED):
+    for control in ("\r", MARK, UNCLOSED, COLON):
         if control in text:
             text = text.replace(control, "")
     if "<" in text:
@@ -73,7 +74,7 @@ def wikitext_to_text(source: str) -> str:
     text = _drop_sections(text, words)
     text = _unlink(text, words)
     if "{{" in text or "}}" in text:
-        text = _expand_templates(text, words)
+        text = _expand_templates(text)
     text = _drop_tables(_LINE_MARK.sub("\n", text))
     if "<" in text:
         text = words.line_tags.sub("\n", text)
@@ -206,6 +207,7 @@ def _prune_headings(text: str) -> str:
 
 # --- links ----------------------------------------------------------------------------------------------------------
 
+_LINK_COLON = re.compile(r"\[\[(?=[ \t]*+[^\[\]|{}\n:]{0,14}+:)")
 _LINK_ESCAPED_PIPE = re.compile(r"(\[\[[^\[\]|{}\n]*+)\{\{!\}\}")
 _LINK_EMPTY_LABEL = re.compile(r"(\[\[[^\[\]|\n]*+)\|\]\]")
 _LINK_TARGET = re.compile(r"\[\[[^\[\]|{}\n]*+\|")
@@ -220,11 +222,14 @@ def _unlink(text: str, words: Words) -> str:
     """[[a]] -> a, [[a|b]] -> b; files, categories and links to other languages out."""
     if "[[" not in text:
         return text
-    # twice: the caption of a file may hold links, and those hold files (a link icon) at times
-    for _ in range(2):
-        text = words.hidden_link.sub(MARK, text)
-    text = words.broken_file.sub(MARK, text)
-    text = words.prefixed_link.sub("[[", text)
+    # few links have a colon near their beginning: the expressions with many names look at these alone
+    text = _LINK_COLON.sub(f"{COLON}[[", text)
+    if COLON in text:
+        # twice: the caption of a file may hold links, and those hold files (a link icon) at times
+        for _ in range(2):
+            text = words.hidden_link.sub(MARK, text)
+        text = words.broken_file.sub(MARK, text)
+        text = words.prefixed_link.sub("[[", text).replace(COLON, "")
     if "{{!}}" in text:
         text = _LINK_ESCAPED_PIPE.sub(r"\1|", text)
     if "|]]" in text:
@@ -239,7 +244,7 @@ _TEMPLATE_TOKEN = re.compile(r"\{\{|\}\}|\n(?===[^\n]*==[ \t]*+\n)")
 _UNCLOSED_LINE = re.compile(rf"{UNCLOSED}[^\n]*+")
 
 
-def _expand_templates(text: str, words: Words) -> str:
+def _expand_templates(text: str) -> str:
     """Inline templates become their words, others MARK. One not closed before the next heading loses only its line."""
     if "{{{" in text:
         text = _PARAMETER.sub(lambda match: match[1] or "", text)
@@ -260,7 +265,7 @@ def _expand_templates(text: str, words: Words) -> str:
             out.append(text[position:start])
             if stack:
                 begin = stack.pop()
-                word = _expand(out, begin + 1, words) if len(stack) < MAX_DEPTH else MARK
+                word = _expand(out, begin + 1) if len(stack) < MAX_DEPTH else MARK
                 del out[begin:]
                 out.append(word)
         position = match.end()
@@ -269,31 +274,34 @@ def _expand_templates(text: str, words: Words) -> str:
     return _UNCLOSED_LINE.sub(MARK, text) if UNCLOSED in text else text
 
 
-def _expand(pieces: list[str], begin: int, words: Words) -> str:
-    """What the template whose source is pieces[begin:] becomes."""
-    first = pieces[begin]
-    bar = first.find("|")
-    name = (first if bar < 0 else first[:bar]).strip().lower().replace("_", " ")
+@lru_cache(maxsize=4096)  # the same names come again and again
+def _named(name: str) -> tuple[list[Pattern] | None, bool]:
+    """The patterns of a template's name as it is written, and whether a colon in it begins the first parameter."""
+    words = _words()
+    name = name.strip().lower().replace("_", " ")
     patterns = words.templates.get(name)
-    rest = None
     if patterns is None:
         for beginning, candidate in words.beginnings.items():
             if name.startswith(beginning):
                 patterns = candidate
-        if patterns is None:
-            # {{formatnum:1234}}, {{subst:lang|..}}: a name, a colon, the first parameter
-            head, colon, tail = name.partition(":")
-            if not colon or len(head) > 20:
-                return MARK
-            if head == "subst":
-                patterns = words.templates.get(tail.strip())
-            else:
-                patterns = words.templates.get(head)
-                rest = first.partition(":")[2]
-            if patterns is None:
-                return MARK
-    if rest is None:
-        rest = first[bar + 1 :] if bar >= 0 else ""
+    if patterns is not None:
+        return patterns, False
+    # {{formatnum:1234}}, {{subst:lang|..}}: a name, a colon, the first parameter
+    head, colon, tail = name.partition(":")
+    if not colon or len(head) > 20:
+        return None, False
+    return (words.templates.get(tail.strip()), False) if head == "subst" else (words.templates.get(head), True)
+
+
+def _expand(pieces: list[str], begin: int) -> str:
+    """What the template whose source is pieces[begin:] becomes."""
+    first = pieces[begin]
+    name, _, rest = first.partition("|")
+    patterns, colon = _named(name)
+    if patterns is None:
+        return MARK
+    if colon:
+        rest = first.partition(":")[2]
     body = rest + "".join(pieces[begin + 1 :])
     given: dict[str, str] = {}
     unnamed: list[str] = []
@@ -406,11 +414,12 @@ def _plain_lists(text: str) -> str:
 
 _ROUND = re.compile(rf"([（(])[^（）()\n{MARK}]*+{MARK}[^（）()\n]*+[）)]")
 _PART = re.compile(r"([、，,;；/／]|(?<=[^ ])[:：](?= *\Z))")
-_GAP = re.compile(rf" {MARK}++(?=[ ,.;:)])")
-_JAPANESE_GAP = re.compile(rf" {MARK}++ (?=[\u3000-\u9fff])")
-_NEW_LINE = re.compile(rf"\n(?<!=\n){MARK}++\s*+(?=[。、，）」』,;)])")
-_COMMA = re.compile(rf"、{MARK}++(?=[、。])")
-_STOP = re.compile(rf"。{MARK}++[。、]")
+# two literal characters at the beginning are searched much faster than one and a repeat
+_GAP = re.compile(rf" {MARK}{MARK}*+(?=[ ,.;:)])")
+_JAPANESE_GAP = re.compile(rf" {MARK}{MARK}*+ (?=[\u3000-\u9fff])")
+_NEW_LINE = re.compile(rf"\n{MARK}(?<!=\n{MARK}){MARK}*+\s*+(?=[。、，）」』,;)])")
+_COMMA = re.compile(rf"、{MARK}{MARK}*+(?=[、。])")
+_STOP = re.compile(rf"。{MARK}{MARK}*+[。、]")
 
 
 def _repair(text: str, words: Words) -> str:
@@ -418,9 +427,16 @@ def _repair(text: str, words: Words) -> str:
     if MARK not in text:
         return text
 
+    mended: list[str] = []
+
+    def mend(match: re.Match[str]) -> str:
+        mended.append(_mend(match[0], words))
+        return mended[-1]
+
     for _ in range(3):
-        text, count = _ROUND.subn(lambda match: _mend(match[0], words), text)
-        if not count:
+        mended.clear()
+        text = _ROUND.sub(mend, text)
+        if MARK not in mended:  # no bracket went that may have been all that another one held
             break
     for pair in ("「」", "『』", "“”", "[]", '""'):
         text = text.replace(f"{pair[0]}{MARK}{pair[1]}", MARK)
@@ -498,10 +514,11 @@ def _words() -> Words:
             rf"</?{_any([*data['inline_tags'], *data['dropped_tags'], 'li'])}(?=[\s/>])[^<>]*+>", re.IGNORECASE
         ),
         magic_words=re.compile(rf"__{_any(data['magic_words'])}__"),
-        hidden_link=re.compile(rf"\[\[[ \t]*+{hidden}{caption}\]\]", re.IGNORECASE),
-        broken_file=re.compile(rf"\[\[[ \t]*+{files}[ \t]*+:[^\n]*+", re.IGNORECASE),
+        hidden_link=re.compile(rf"{COLON}\[\[[ \t]*+{hidden}{caption}\]\]", re.IGNORECASE),
+        broken_file=re.compile(rf"{COLON}\[\[[ \t]*+{files}[ \t]*+:[^\n]*+", re.IGNORECASE),
         prefixed_link=re.compile(
-            rf"\[\[[ \t]*+(?:(?=[^\[\]|{{}}\n:]{{1,14}}+:){projects}:|:[ \t]*+(?:(?:{projects}|{codes}):)?+(?!\]))",
+            rf"{COLON}\[\[[ \t]*+"
+            rf"(?:(?=[^\[\]|{{}}\n:]{{1,14}}+:){projects}:|:[ \t]*+(?:(?:{projects}|{codes}):)?+(?!\]))",
             re.IGNORECASE,
         ),
         templates={name: _patterns(value) for name, value in data["inline_templates"].items()},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import html
 import itertools
 from pathlib import Path
 
@@ -227,3 +228,20 @@ def test_a_real_dump_cut_inside_a_stream_gives_articles_and_says_so() -> None:
     pages, skipped = pages_of(path)
     assert len(pages) > 10 and all(p.title and p.url for p in pages)
     assert skipped[-1] == (-1, "the compressed stream ends early")
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "",
+        "a",
+        "&lt;ref&gt;&quot;&amp;nbsp;&quot;",
+        "&amp;lt;",
+        "&amp;amp;",
+        "&#39;&apos;&amp;",
+        "& &lt",
+        "&eacute;&lt;",
+    ],
+)
+def test_entities_are_undone_once_as_html_undoes_them(raw: str) -> None:
+    assert wikipedia._unescape(raw) == html.unescape(raw)
