@@ -1,4 +1,4 @@
-"""Decompression in bounded steps: whatever a file holds, one step gives at most STEP bytes.
+"""Decompression in bounded steps: whatever a file holds, one step gives at most STEP bytes, or BZIP2_STEP.
 
 gzip (isal), bzip2 and xz come with an output limit in their libraries; Zstandard's Python binding has none, so its
 frames are fed block by block here, and a block holds at most 128 KiB by the format (RFC 8878, section 3.1.1.2).
@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 CHUNK = 1 << 16  # compressed bytes read at a time
-STEP = 1 << 18  # decompressed bytes a step gives at most
+STEP = 1 << 18  # decompressed bytes a step gives at most,
+BZIP2_STEP = 1 << 20  # and of bzip2 a block: what is done between steps takes its table of 3.6 MB out of the caches
 MAX_WINDOW = 128 << 20  # zstd -22 --ultra uses 128 MiB, xz -9 64 MiB; more is refused, not allocated
 FREE_BYTES = 64 << 20  # a stream may expand to this whatever its ratio,
 MAX_RATIO = 1000  # beyond it to this many times its compressed size (text: 3 to 10; the most gzip can do: 1,032)
@@ -159,6 +160,7 @@ def expand_members(
         CutStream: after everything readable has been given.
     """
     active: Decompressor | None = None
+    step = BZIP2_STEP if factory is bz2.BZ2Decompressor else STEP
     members = 0
     read = given = 0  # of the whole file: many small members are a bomb as well
     member_read = member_given = 0
@@ -175,7 +177,7 @@ def expand_members(
                 members += 1
                 member_read, member_given = len(chunk), 0
             try:
-                plain = active.decompress(chunk, STEP)
+                plain = active.decompress(chunk, step)
             except _damage() as problem:
                 if again is not None:
                     yield from _replayed(again(), factory, intact, given)
