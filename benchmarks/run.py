@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from readers import MC4, dumps, readings, wikitexts
 
-from corpuskit import __version__, config
+from corpuskit import __version__, config, rulesets
 from corpuskit.bins.format import TokenStream
 from corpuskit.bins.pack import pack_language
 from corpuskit.build import files, stages
@@ -193,7 +193,7 @@ def language(sets: Sets) -> Iterator[Case]:
 
 
 def _clean(step: str, sets: Sets, target: float, label: str | None) -> Iterator[Case]:
-    whole = config.load_rules("ja", PIPELINE.rules)
+    whole = rulesets.load_rules("ja", PIPELINE.rules)
     kept = tuple(r for r in whole.rules if label or r.signal != "language_probability")
     rules = whole.model_copy(update={"rules": kept})
 
@@ -215,7 +215,7 @@ def clean_heuristics(sets: Sets) -> Iterator[Case]:
 
 def decide(sets: Sets) -> Iterator[Case]:
     """Verdicts from signals that are there already; the number to reach is 100 times that of `clean`."""
-    whole = config.load_rules("ja", PIPELINE.rules)
+    whole = rulesets.load_rules("ja", PIPELINE.rules)
     rules = whole.model_copy(update={"rules": tuple(r for r in whole.rules if r.signal != "language_probability")})
     work, measured = sets.work / "measured", {}
     measuring = PIPELINE.measuring().model_copy(update={"language_id": None})

@@ -57,7 +57,7 @@ VERDICT = pa.schema(
         ("id", pa.string()),
         ("rule", pa.string()),  # the first rule that failed; null: kept
         ("value", pa.float64()),  # the value of its signal; null: kept
-        ("severity", pa.int32()),  # of that failure, from 1, see config.Rule; 0: kept
+        ("severity", pa.int32()),  # of that failure, from 1, see rulesets.Rule; 0: kept
     ]
 )
 

@@ -11,21 +11,19 @@ from pydantic import ValidationError
 
 from corpuskit.config import (
     Pipeline,
-    Rule,
     Source,
     UserError,
     data_dir,
     load_pipeline,
-    load_rules,
     load_upstream,
     load_yaml,
     parse_range,
-    presets,
     sample_dir,
     suggest,
 )
 from corpuskit.filters.clean import signal_names
 from corpuskit.filters.rules import check_signals
+from corpuskit.rulesets import Rule, load_rules, presets
 
 LANGUAGES = ("ja", "en", "code")
 

@@ -22,7 +22,7 @@ import pytest
 import sentencepiece
 import yaml
 
-from corpuskit import config
+from corpuskit import config, rulesets
 from corpuskit.bins.format import TokenStream
 from corpuskit.build.tokens import pack_corpora
 from corpuskit.build.workspace import open_space
@@ -385,7 +385,7 @@ def test_a_changed_threshold_redoes_clean_and_what_depends_on_it_alone(sample: P
 
 
 def test_what_was_removed_says_why_and_can_be_read_back(sample: Path) -> None:
-    presets = {lang: config.load_rules(lang, config.load_pipeline(lang).rules) for lang in LANGUAGES}
+    presets = {lang: rulesets.load_rules(lang, config.load_pipeline(lang).rules) for lang in LANGUAGES}
     bounds = {(lang, r.name): r for lang, preset in presets.items() for r in preset.rules}
     removed = dropped_of(sample)
     assert len(removed) > 60

@@ -105,8 +105,8 @@ def test_it_builds_the_sample_from_another_folder(installed: Path, tmp_path: Pat
 
 def test_it_finds_its_rules_and_trainer_configurations(installed: Path, tmp_path: Path) -> None:
     code = (
-        "from corpuskit import config; from corpuskit.train.config import load_config;"
-        "print(config.data_dir('rules')); print(config.load_rules('en').name); load_config('tiny')"
+        "from corpuskit import config, rulesets; from corpuskit.train.config import load_config;"
+        "print(config.data_dir('rules')); print(rulesets.load_rules('en').name); load_config('tiny')"
     )
     done = run(installed, tmp_path, sys.executable, "-c", code)
     assert done.stdout.splitlines() == [str(installed / "corpuskit" / "rules"), "corpuskit-en"], done.stderr

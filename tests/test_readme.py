@@ -13,12 +13,12 @@ import pytest
 from typer.main import get_command
 
 from corpuskit.cli import app
-from corpuskit.config import load_rules
 from corpuskit.filters.cut import SIGNALS as CUT_SIGNALS
 from corpuskit.filters.signals import SIGNALS
 from corpuskit.filters.upstream import SIGNALS as UPSTREAM_SIGNALS
 from corpuskit.filters.urls import SIGNALS as URL_SIGNALS
 from corpuskit.filters.words import SIGNALS as LIST_SIGNALS
+from corpuskit.rulesets import load_rules
 
 ROOT = Path(__file__).parents[1]
 ENGLISH, JAPANESE = ROOT / "README.md", ROOT / "README.ja.md"

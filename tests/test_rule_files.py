@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from corpuskit.config import Rule, RuleSet, UserError, load_pipeline, load_rules, presets
+from corpuskit.config import UserError, load_pipeline
 from corpuskit.filters.clean import signal_names
 from corpuskit.filters.rules import check_signals
+from corpuskit.rulesets import Rule, RuleSet, load_rules, presets
 
 HEAD = "name: mine\nlang: ja\ndescription: 試し\n"
 

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpuskit import config
+from corpuskit import config, rulesets
 from corpuskit.build.sources import resolve_sources
 from corpuskit.build.stages import check_measured, decide, signal_shards
 from corpuskit.build.workspace import Workspace, follows, held_profile
-from corpuskit.config import RuleSet, UserError, suggest
+from corpuskit.config import UserError, suggest
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.store import Receipt, read_receipts
 from corpuskit.report.funnel import language_funnel
+from corpuskit.rulesets import RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ def plan_decide(space: Workspace, lang: str | None, preset: str | None, other: s
     cleaned = read_receipts(folder)
     if not all(any(o.path.startswith("documents/") for o in r.outputs) for r in cleaned):
         raise UserError(f"{folder}: was cleaned by an earlier version; run: corpuskit corpus --lang {lang}")
-    rules = config.load_rules(lang, preset or config.load_pipeline(lang).rules)
-    compared = config.load_rules(lang, other) if other else None
+    rules = rulesets.load_rules(lang, preset or config.load_pipeline(lang).rules)
+    compared = rulesets.load_rules(lang, other) if other else None
     shards = signal_shards(cleaned, folder, space.root)
     for asked in (rules, compared):
         if asked is not None:
@@ -64,14 +65,14 @@ def _language(space: Workspace, lang: str | None, preset: str | None) -> str:
     if preset is None:
         fitting = measured
     elif config.is_path(preset):
-        fitting = [config.load_rule_file(preset).lang]
+        fitting = [rulesets.load_rule_file(preset).lang]
         if fitting[0] not in measured:
             raise UserError(f"--rules {preset}: rules for {fitting[0]}, of which {space.root} has measured nothing")
     else:
-        known = {name for each in measured for name in config.presets(each)}
+        known = {name for each in measured for name in rulesets.presets(each)}
         if preset not in known:
             raise UserError(f"--rules {preset}: no such preset{suggest(preset, known)}")
-        fitting = [each for each in measured if preset in config.presets(each)]
+        fitting = [each for each in measured if preset in rulesets.presets(each)]
     if len(fitting) > 1:
         raise UserError(f"--lang: say which language is meant: {', '.join(fitting)}")
     return fitting[0]

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from corpuskit import config
+from corpuskit import config, rulesets
 from corpuskit.build.workspace import follows
 from corpuskit.config import UserError, suggest
 from corpuskit.engine.store import read_receipts
@@ -45,7 +45,7 @@ def explain(
     text = _read(target)
     lang = lang or "ja"
     pipeline = config.load_pipeline(lang)
-    rules = config.load_rules(lang, preset or pipeline.rules)
+    rules = rulesets.load_rules(lang, preset or pipeline.rules)
     from corpuskit.filters.clean import signal_names
     from corpuskit.filters.language import find_model
 
@@ -102,7 +102,7 @@ def _found(id_: str, lang: str, shard: str, row: int, preset: str | None, worksp
     values = {name: value for name, value in signals.items() if name not in MEASURED.names}
     decided = [r for r in read_receipts(workspace / "decide" / lang) if r.shard == shard]
     if preset or not decided:
-        chosen = config.load_rules(lang, preset or config.load_pipeline(lang).rules)
+        chosen = rulesets.load_rules(lang, preset or config.load_pipeline(lang).rules)
         check_signals(chosen, list(values))
         name, rules = chosen.name, list(chosen.rules)
     else:

@@ -8,15 +8,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from corpuskit import config
+from corpuskit import config, rulesets
 from corpuskit.build.sources import part_names
 from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub, with_rules
 from corpuskit.build.workspace import documents
-from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, RuleSet, Substring, UserError
+from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, Substring, UserError
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, write_json
 from corpuskit.report.funnel import language_funnel
+from corpuskit.rulesets import RuleSet
 
 log = logging.getLogger("corpuskit")
 
@@ -99,7 +100,7 @@ def plan_clean_files(
     reader: str | None = None,
 ) -> CleanFiles:
     """Resolve everything a user can get wrong before work starts."""
-    rules = config.load_rules(lang, preset)
+    rules = rulesets.load_rules(lang, preset)
     pipeline = config.load_pipeline(lang)
     shards = foreign_shards(patterns, lang, text_field, url_field, text_unit, reader)
     return CleanFiles(shards, rules, pipeline.measuring())

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from corpuskit import config
+from corpuskit import config, rulesets
 from corpuskit.build.stages import earlier_corpus
 from corpuskit.build.workspace import Workspace
-from corpuskit.config import KeepRemoved, Pipeline, Profile, RuleSet, Source, UserError, suggest
+from corpuskit.config import KeepRemoved, Pipeline, Profile, Source, UserError, suggest
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import map_shards
 from corpuskit.engine.store import as_inputs
+from corpuskit.rulesets import RuleSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,14 @@ def plan_corpus(
     pipeline = config.load_pipeline(lang)
     chosen = pipeline.profile(profile)
     sources = resolve_sources(pipeline, chosen, only, shards)
-    rules = config.load_rules(lang, preset or pipeline.rules)
+    rules = rulesets.load_rules(lang, preset or pipeline.rules)
     old = earlier_corpus(against, lang) if against else []
     requests = [CorpusRequest(pipeline, profile, chosen, rules, sources, mirror, lid_model, old, removed)]
     for other in chosen.also:
         along = config.load_pipeline(other)
         along_profile = along.profile(profile)
         along_sources = resolve_sources(along, along_profile, (), "all" if shards == "all" else None)
-        along_rules = config.load_rules(other, along.rules)
+        along_rules = rulesets.load_rules(other, along.rules)
         old = earlier_corpus(against, other) if against and (against / "dedup" / other).is_dir() else []
         requests.append(
             CorpusRequest(along, profile, along_profile, along_rules, along_sources, mirror, lid_model, old, removed)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, RuleSet, Substring, UserError, data_dir
+from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, Substring, UserError, data_dir
 from corpuskit.engine.plan import Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts
+from corpuskit.rulesets import RuleSet
 
 # of families that measure alike in all languages
 _WORDS_OF = {"characters": "mojibake.txt", "words": "en/stop_words.txt"}

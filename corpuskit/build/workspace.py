@@ -12,10 +12,11 @@ from pathlib import Path
 
 import orjson
 
-from corpuskit.config import UserError, load_pipeline, presets
+from corpuskit.config import UserError, load_pipeline
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Executor, Runner, workspace_lock
 from corpuskit.engine.store import Receipt, as_inputs, make_folder, read_receipts, sweep_strays, write_json
+from corpuskit.rulesets import presets
 
 log = logging.getLogger("corpuskit")
 

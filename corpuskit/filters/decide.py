@@ -17,11 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import xxhash
 
-from corpuskit.config import Rule
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
 from corpuskit.engine.tables import ROWS, TableWriter, read_batches
 from corpuskit.filters.rules import KEPT, Verdicts, count_verdicts, from_params, judge, new_counts, rule_column
+from corpuskit.rulesets import Rule
 from corpuskit.schema import MEASURED, VERDICT
 
 SAMPLES = 20  # documents shown of each rule and severity

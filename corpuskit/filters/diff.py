@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpuskit.config import RuleSet
 from corpuskit.engine.tables import read_batches
 from corpuskit.filters.decide import SAMPLE, sample_keys, signal_matrix, smallest
 from corpuskit.filters.rules import KEPT, Verdicts, count_verdicts, judge, new_counts, rule_column
+from corpuskit.rulesets import RuleSet
 from corpuskit.schema import MEASURED
 
 LEFT, RETURNED = 1, 2  # what `severity` says in the samples of a comparison

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from corpuskit.config import Measuring, Rule
+from corpuskit.config import Measuring
 from corpuskit.filters.clean import measure_texts, signal_names
 from corpuskit.filters.rules import failing, severities
+from corpuskit.rulesets import Rule
 
 # A stretch of text and the rule of the line-wise corrections that cut it, or None where it stayed.
 Segment = tuple[str, str | None]

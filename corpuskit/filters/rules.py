@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from corpuskit.config import Rule, RuleSet, UserError, suggest
+from corpuskit.config import UserError, suggest
+from corpuskit.rulesets import Rule, RuleSet
 
 KEPT = -1
 

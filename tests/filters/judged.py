@@ -12,9 +12,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import yaml
 
-from corpuskit.config import FAMILIES, Measuring, load_pipeline, load_rules
+from corpuskit.config import FAMILIES, Measuring, load_pipeline
 from corpuskit.filters.clean import measure_texts, signal_names
 from corpuskit.filters.rules import failing
+from corpuskit.rulesets import load_rules
 
 LABELS = ("good", "hard_negative", "low", "harmful")
 NAMES = signal_names(

@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from corpuskit.build import stages
-from corpuskit.config import Measuring, Rule, data_dir
+from corpuskit.config import Measuring, data_dir
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.filters import clean as clean_module
 from corpuskit.filters.clean import STAGE, signal_names
 from corpuskit.filters.signals import FAMILIES, SIGNALS
+from corpuskit.rulesets import Rule
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, QUARANTINED, REMOVED, document_id
 from corpuskit.sources.read import RULES_OF
 from corpuskit.sources.split import PART

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from corpuskit.config import Rule
 from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt
 from corpuskit.filters.decide import SAMPLE, SAMPLES, STAGE, sample_keys, smallest
+from corpuskit.rulesets import Rule
 from corpuskit.schema import MEASURED, VERDICT, document_id
 
 RULES = [

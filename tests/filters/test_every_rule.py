@@ -16,8 +16,8 @@ import test_rules_ja
 from judged import labelled
 
 from corpuskit.build.files import clean_files, plan_clean_files
-from corpuskit.config import load_rules
 from corpuskit.engine.run import Runner
+from corpuskit.rulesets import load_rules
 
 # what stands beside it is prose that any model takes for English
 ENGLISH = "\n".join(d.text for d in labelled("en") if d.label == "good")

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pytest
 from judged import LABELS, NAMES, labelled, signals_of_texts
 
-from corpuskit.config import load_pipeline, load_rules
+from corpuskit.config import load_pipeline
 from corpuskit.filters.language import find_model, language_probability
 from corpuskit.filters.rules import failing
+from corpuskit.rulesets import load_rules
 from corpuskit.text.normalize import normalize_column
 
 # reason -> the rules that are right to fail such a document

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from judged import judged, labelled, signal
 
-from corpuskit.config import load_rules, presets
 from corpuskit.filters.rules import failing
+from corpuskit.rulesets import load_rules, presets
 
 # preset -> signal -> (a value that passes, a value that fails), one pair a bound
 JA: dict[str, dict[str, list[tuple[float, float]]]] = {

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from judged import judged
 
-from corpuskit.config import Rule, RuleSet, UserError, load_rules
+from corpuskit.config import UserError
 from corpuskit.filters.rules import KEPT, check_signals, failing, judge, verdicts
 from corpuskit.filters.signals import SIGNALS
+from corpuskit.rulesets import Rule, RuleSet, load_rules
 
 
 def failed_rules(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from judged import judged, labelled, signal
 
-from corpuskit.config import load_rules
+from corpuskit.rulesets import load_rules
 
 # --- what the texts are made of -----------------------------------------------------------------------------------
 

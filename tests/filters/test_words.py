@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from corpuskit.config import UserError, load_rules, load_yaml
+from corpuskit.config import UserError, load_yaml
 from corpuskit.filters.rules import failing
 from corpuskit.filters.words import LISTS, SIGNALS, find_words, list_files, measure_lists
+from corpuskit.rulesets import load_rules
 from corpuskit.text.normalize import normalize_text
 from corpuskit.text.shadow import shadow_column
 
