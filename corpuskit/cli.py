@@ -435,9 +435,9 @@ def pack(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def mix(
     context: typer.Context,
-    tokens: Annotated[int | None, typer.Option("--tokens", min=1, help="Tokens of the training run.")] = None,
+    tokens: Annotated[int | None, typer.Option("--tokens", min=1, max=10**18, help="Tokens of the run.")] = None,
     max_epochs: Annotated[float, typer.Option("--max-epochs", help="How often a language may be repeated.")] = 4.0,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the order of windows.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=1 << 32, help="Seed of the order of windows.")] = 0,
     weights: Annotated[
         list[str],
         typer.Option("--weights", help="Count documents by the size of their cluster: fineweb2-jpn, or a YAML file."),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -391,6 +392,7 @@ def is_path(preset: str) -> bool:
 _MOST_YAML = 1 << 20  # bytes
 
 
+@functools.cache
 def _safe_loader() -> type[Any]:
     """PyYAML's SafeLoader over libyaml's parser, where there is one: 10 times faster.
 
@@ -408,6 +410,13 @@ def _safe_loader() -> type[Any]:
             SafeConstructor.__init__(self)
             Resolver.__init__(self)
 
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+            for key, times in Counter(keys).items():
+                if times > 1 and key != "<<":
+                    raise yaml.constructor.ConstructorError(None, None, f"'{key[:40]}' stands twice", node.start_mark)
+            return SafeConstructor.construct_mapping(self, node, deep)
+
     return Loader
 
 
@@ -418,12 +427,12 @@ def load_yaml(path: Path) -> Any:
         UserError: the file is missing, is not YAML, or is larger than any that is meant.
     """
     try:
-        if path.stat().st_size > _MOST_YAML:  # parsing takes some ten seconds a MB
+        if path.stat().st_size > _MOST_YAML:
             raise UserError(f"{path}: larger than {_MOST_YAML >> 20} MB, which no file of rules or settings needs")
         return yaml.load(path.read_text(encoding="utf-8"), Loader=_safe_loader())
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a number of thousands of digits, a day that is none
         raise UserError(f"{path}: not valid YAML ({str(error).splitlines()[0]})") from error
     except RecursionError as error:
         raise UserError(f"{path}: nested too deeply") from error

@@ -139,6 +139,8 @@ MISTAKES = {
     "no shares": ("mix --workspace {sample}", "no shares given"),
     "share that is no number": ("mix --ja half --workspace {sample}", "--ja half: a share is a number between 0 and 1"),
     "share above 1": ("mix --ja 1.5 --workspace {sample}", "a share lies between 0 and 1"),
+    "share given twice": ("mix --ja 0.1 --ja 0.3 --workspace {sample}", "--ja is given twice"),
+    "epochs without end": ("mix --ja 0.6 --max-epochs 1e300 --workspace {sample}", "--max-epochs 1e+300: a number"),
     "share that is nothing": ("mix --ja nan --en 0.3 --workspace {sample}", "a share lies between 0 and 1"),
     "shares above 1": (
         "mix --ja 0.7 --en 0.4 --workspace {sample}",

@@ -105,6 +105,8 @@ ONE = f"rules: [{RULE}]\n"
         ("extends: corpuskit-ja\nchange: {garbled: {max: 2}}\ndrop: [garbled]\n", "drop: garbled: is changed as well"),
         (f"x: {'[' * 3000}{']' * 3000}\n", "nested too deeply"),
         (f"# {'x' * (1 << 20)}\n", "larger than 1 MB"),
+        (f"x: {'9' * 5000}\n", "not valid YAML"),
+        ("drop: []\ndrop: [too_short]\n", "'drop' stands twice"),
         ("change: {too_short: {min: 3}}\n" + ONE, "nothing to change without 'extends'"),
         ("drop: [too_short]\n" + ONE, "nothing to drop without 'extends'"),
         (f"rules: [{RULE}, {RULE}]\n", "'a' is there twice"),

@@ -40,7 +40,7 @@ def pack_language(
     """
     shards = []
     for shard in corpus:
-        inputs = (*shard.inputs, tokenizer, *([sizes[shard.name]] if weights and sizes else []))
+        inputs = (*shard.inputs, tokenizer, *([sizes[shard.name]] if weights is not None and sizes is not None else []))
         shards.append(Shard(shard.name, inputs, {"source": shard.labels["source"]}))
     said = weights.model_dump(mode="json") if weights else None
     receipts = map_shards(STAGE, shards, out=out, params={"bos": True, "eos": True, "weights": said}, runner=runner)

@@ -139,7 +139,7 @@ def corpus_command(space: Workspace, plan: DecidePlan) -> str:
             whole = numbers == list(source.shard_numbers())
             words += ["--shards", "all" if whole else f"{numbers[0]}-{numbers[-1]}"]
             break
-    removed = {r.params["removed"] for r in read_receipts(space.root / "dedup" / plan.lang)} - {"all"}
+    removed = {r.params.get("removed", "all") for r in read_receipts(space.root / "dedup" / plan.lang)} - {"all"}
     words += ["--removed", *removed] if len(removed) == 1 else []
     if space.root != Path("workspace"):
         words += ["--workspace", str(space.root)]

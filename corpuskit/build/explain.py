@@ -126,17 +126,21 @@ def _removed(workspace: Path, lang: str, shard: str, id_: str, row: int) -> dict
     """
     before = {r.shard: r for r in read_receipts(workspace / "decide" / lang)}[shard]
     rows = pq.read_table(workspace / "decide" / lang / "rows" / f"{shard}.parquet")["row"].combine_chunks()
-    kind, chosen = "rows", pc.index(rows, pa.scalar(row, rows.type)).as_py() >= 0
+    if pc.index(rows, pa.scalar(row, rows.type)).as_py() < 0:
+        return None
+    kind = "rows"
     for step in ("dedup", "paragraphs", "substring"):
         folder = workspace / step / lang
         receipt = {r.shard: r for r in read_receipts(folder)}.get(shard)
         if receipt is None:
             continue
+        if not follows(receipt, before, kind):
+            return None
         found, kept = (
             pq.read_table(folder / each / f"{shard}.parquet", columns=columns, filters=[("id", "=", id_)]).to_pylist()
             for each, columns in (("removed", ["rule", "value"]), ("kept", ["id"]))
         )
-        if found or (chosen and not kept and follows(receipt, before, kind)):
+        if found or not kept:
             return {"step": step, **(found[0] if found else {"rule": None, "value": None})}
         before, kind = receipt, "kept"
     return None

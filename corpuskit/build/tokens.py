@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +70,10 @@ def pack_corpora(space: Workspace) -> dict[str, dict[str, Any]]:
     tokenizer = tokenizer_input(space)
     mixture = load_mixture(space.root)
     out = {}
-    for lang in space.languages("corpus"):
+    languages = space.languages("corpus")
+    if not languages:
+        raise UserError(f"{space.root}: holds no finished corpus to pack; make one with: corpuskit corpus --lang ja")
+    for lang in languages:
         weights = mixture.weights.get(lang) if mixture else None
         receipts = pack_language(
             lang,
@@ -103,6 +105,8 @@ def parse_shares(words: Sequence[str]) -> dict[str, float]:
         value = rest.pop(0) if rest else None
         if not name.startswith("--") or value is None:
             raise UserError(f"mix: '{name}' is not a share; write for example: corpuskit mix --ja 0.57 --en 0.31")
+        if name.removeprefix("--") in shares:
+            raise UserError(f"mix: {name} is given twice; say one share of a language")
         try:
             shares[name.removeprefix("--")] = float(value)
         except ValueError:
@@ -126,11 +130,11 @@ def set_mixture(
     The plan is shown for windows of `sequence_length`; a run plans for its own.
     """
     from corpuskit.bins.format import TokenStream
-    from corpuskit.mix.mixture import make_mixture, save_mixture
+    from corpuskit.mix.mixture import MOST_EPOCHS, make_mixture, save_mixture
     from corpuskit.mix.order import WindowOrder, packed_otherwise
 
-    if not 0 < max_epochs < math.inf:
-        raise UserError(f"--max-epochs {max_epochs}: a number above 0, such as 4")
+    if not 0 < max_epochs <= MOST_EPOCHS:
+        raise UserError(f"--max-epochs {max_epochs:g}: a number above 0, such as 4, and at most {MOST_EPOCHS}")
     mixture, note = make_mixture(
         shares, space.languages("corpus"), tokens=tokens, max_epochs=max_epochs, seed=seed, weights=weights
     )

@@ -101,17 +101,18 @@ class Workspace:
         """What `dedup` wrote of the sizes of clusters in a language, by name of shard.
 
         Raises:
-            UserError: it is not there.
+            UserError: it is not there for every shard of the corpus.
         """
         folder = self.root / "dedup" / lang
-        signals = as_inputs(folder, read_receipts(folder), "signals", self.root)
-        for file in signals:
-            if not Path(file.path).is_file():
+        sizes = {Path(f.path).stem: f for f in as_inputs(folder, read_receipts(folder), "signals", self.root)}
+        for shard in self.corpus_shards(lang):
+            if shard.name not in sizes or not Path(sizes[shard.name].path).is_file():
+                again = f"corpuskit corpus --lang {lang}{self._rules_option(lang)}"
                 raise UserError(
-                    f"{file.path}: is gone, and with it the sizes of clusters that documents are weighed by; "
-                    f"make it again with: corpuskit corpus --lang {lang}{self._rules_option(lang)}"
+                    f"{folder / 'signals' / shard.name}.parquet: is gone, and with it the sizes of clusters that "
+                    f"documents are weighed by; make it again with: {again}"
                 )
-        return {Path(file.path).stem: file for file in signals}
+        return sizes
 
 
 def documents(folder: Path, receipts: Sequence[Receipt], root: Path) -> list[Shard]:

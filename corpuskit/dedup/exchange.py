@@ -139,7 +139,7 @@ def count_keys(
         runner: how and where shards run.
     """
     ranges = key_ranges(listed(at, signed, "keys", root), sum(r.counts["keys"] for r in signed), _COUNT_BYTES, memory)
-    counted = map_shards(stage, ranges, out=out, params={"least": least}, runner=runner)
+    counted = map_shards(stage, ranges, out=out, params={"least": least}, runner=runner, large=True)
     return listed(out, counted, "counted", root)
 
 

@@ -31,7 +31,7 @@ import numpy as np
 import orjson
 from numba import njit
 
-from corpuskit.config import KeepRemoved, Substring
+from corpuskit.config import KeepRemoved, Substring, data_dir
 from corpuskit.dedup.exchange import (
     COUNTED,
     KEYS,
@@ -52,7 +52,7 @@ from corpuskit.dedup.most_repeated import REPORT, best, most_repeated
 from corpuskit.dedup.signatures import read_documents
 from corpuskit.dedup.spans import MASK, CutWriter, earlier_files, id_numbers, without_empty_lines
 from corpuskit.dedup.windows import anchors, candidate_windows, characters
-from corpuskit.engine.plan import Input, Shard
+from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
 from corpuskit.schema import DOCUMENT
@@ -121,7 +121,7 @@ def cut_repeats(
     windowed = map_shards(WINDOWS_STAGE, files, out=work / "windows", params=shape, runner=runner)
     tables = listed(work / "windows", windowed, "windows", root)
     ranges = key_ranges(tables, sum(r.counts["windows"] for r in windowed), _WINDOW_BYTES, params.memory)
-    found = map_shards(FIRSTS_STAGE, ranges, out=work / "firsts", params={}, runner=runner)
+    found = map_shards(FIRSTS_STAGE, ranges, out=work / "firsts", params={}, runner=runner, large=True)
     firsts = listed(work / "firsts", found, "firsts", root)
 
     settings = params.model_dump(exclude={"memory"}) | {"removed": removed}
@@ -133,7 +133,8 @@ def cut_repeats(
         files.append(Shard(shard.name, (*own, *places[shard.name], firsts, *earlier), said))
     receipts = map_shards(CUT, files, out=out, params=settings, runner=runner)
     tops = as_inputs(out, sorted(receipts, key=lambda r: r.shard), "top", root)
-    map_shards(REPORT, [Shard("most_repeated", tuple(tops))], out=work / "report", params={}, runner=runner)
+    shown = {"patterns": file_sha256(data_dir("rules") / "privacy" / "patterns.yaml")}  # what the report masks
+    map_shards(REPORT, [Shard("most_repeated", tuple(tops))], out=work / "report", params=shown, runner=runner)
     return receipts
 
 

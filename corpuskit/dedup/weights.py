@@ -7,18 +7,31 @@ weight together, and the order of windows gives those of weight k k times in eve
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from corpuskit.config import Strict, UserError, data_dir, is_path, load_file, suggest
 from corpuskit.engine.plan import file_sha256
 from corpuskit.text.buffers import Positions
 
 MOST = 100  # times
+MOST_DOCUMENTS = 10**12  # in a cluster
+
+
+def _weighs_every_size(times: dict[int, int]) -> dict[int, int]:
+    if min(times, default=0) != 1 or max(times) > MOST_DOCUMENTS:
+        raise ValueError("the first size of cluster is 1, of documents without a duplicate, and the last at most 10^12")
+    if not all(1 <= k <= MOST for k in times.values()):
+        raise ValueError(f"a weight is a whole number from 1 to {MOST}")
+    return times
+
+
+Times = Annotated[dict[int, int], AfterValidator(_weighs_every_size)]  # from this size of cluster on, so many times
 
 
 class Weights(Strict):
@@ -26,7 +39,7 @@ class Weights(Strict):
 
     name: str
     sha256: str  # of its file
-    times: dict[int, int]  # from this size of cluster on, so many times
+    times: Times
 
     def of(self, sizes: Positions) -> Positions:
         """The weight of clusters of these sizes."""
@@ -37,19 +50,10 @@ class Weights(Strict):
 class WeightsFile(Strict):
     """A file of weights."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(pattern=r"^[\w.-]{1,64}$")
     lang: str
     source: str = Field(min_length=1)  # where the numbers come from
-    times: dict[int, int]
-
-    @field_validator("times")
-    @classmethod
-    def _weighs_every_size(cls, times: dict[int, int]) -> dict[int, int]:
-        if min(times, default=0) != 1:
-            raise ValueError("the first size of cluster is 1, of documents without a duplicate")
-        if not all(1 <= k <= MOST for k in times.values()):
-            raise ValueError(f"a weight is a whole number from 1 to {MOST}")
-        return times
+    times: Times
 
 
 def load_weights(name_or_path: str) -> tuple[str, Weights]:
@@ -74,10 +78,18 @@ class ClusterSizes:
     """The sizes of the clusters of one file of documents, from the signals `dedup` wrote for it."""
 
     def __init__(self, signals: str) -> None:
-        found = pq.read_table(signals, columns=["id", "cluster_size"], filters=[("cluster_size", ">", 1)])
+        self._path = signals
+        found = pq.read_table(signals, columns=["id", "cluster_size"])
         self._ids, self._sizes = (found[name].combine_chunks() for name in ("id", "cluster_size"))
 
     def of(self, ids: pa.Array) -> Positions:
-        """For each id the size of its cluster, 1 where it has no duplicate."""
-        sizes = self._sizes.take(pc.index_in(ids, value_set=self._ids))
-        return sizes.fill_null(1).to_numpy()
+        """For each id the size of its cluster, 1 where it has no duplicate.
+
+        Raises:
+            UserError: the file knows nothing of a document.
+        """
+        rows = pc.index_in(ids, value_set=self._ids)
+        if rows.null_count:
+            unknown = ids.filter(rows.is_null())[0]
+            raise UserError(f"{self._path}: has no document {unknown}, which is in the corpus; make the corpus again")
+        return self._sizes.take(rows).to_numpy()

@@ -30,7 +30,7 @@ from corpuskit.engine.store import Receipt
 log = logging.getLogger("corpuskit")
 
 Executor = Literal["auto", "ray", "local"]
-SMALL = 16 << 20  # bytes of input: work for some seconds, which is what Ray takes to start
+SMALL = 16_000_000  # bytes of input: work for some seconds, which is what Ray takes to start
 
 # A stage function reads its shard's inputs, writes its files into the scratch folder and returns its counts.
 StageFunction = Callable[[Shard, Path, dict[str, Any]], dict[str, Any]]
@@ -84,11 +84,12 @@ class ShardsFailed(Failure):
 
 
 def map_shards(
-    stage: Stage, shards: Sequence[Shard], *, out: Path, params: dict[str, Any], runner: Runner
+    stage: Stage, shards: Sequence[Shard], *, out: Path, params: dict[str, Any], runner: Runner, large: bool = False
 ) -> list[Receipt]:
     """Run a stage over its shards and return their receipts, in plan order.
 
-    Shards whose receipt matches are not run again; outputs of shards that left the plan are removed.
+    Shards whose receipt matches are not run again; outputs of shards that left the plan are removed. `large` says that
+    a shard is much work however small its inputs are, such as a list of files.
 
     Raises:
         ShardsFailed: after everything else has run, when some shards failed for good.
@@ -121,7 +122,7 @@ def map_shards(
     failures: dict[str, str] = {}
     try:
         if todo:
-            execute = _run_on_ray if wants_ray(runner, todo) else _run_here
+            execute = _run_on_ray if wants_ray(runner, todo, large) else _run_here
             with progress_bar(stage.name, len(shards), len(receipts)) as advance:
                 for result in execute(stage, todo, out, params, runner):
                     if isinstance(result, _Failure):
@@ -141,14 +142,14 @@ def map_shards(
     return [receipts[s.name] for s in shards]
 
 
-def wants_ray(runner: Runner, todo: Sequence[Shard]) -> bool:
+def wants_ray(runner: Runner, todo: Sequence[Shard], large: bool = False) -> bool:
     """Whether these shards go to Ray."""
     if runner.executor != "auto":
         return runner.executor == "ray"
     if os.environ.get("RAY_ADDRESS") or ("ray" in sys.modules and sys.modules["ray"].is_initialized()):
         return True
     files = {source.path: source.size for shard in todo for source in shard.inputs}  # a file cut in ranges counts once
-    return runner.workers > 1 and len(todo) > 1 and sum(files.values()) > SMALL
+    return runner.workers > 1 and len(todo) > 1 and (large or sum(files.values()) > SMALL)
 
 
 def _keep_inputs(shards: Sequence[Shard], out: Path, made: Sequence[Receipt]) -> None:

@@ -104,6 +104,10 @@ def done(folder: Path, shard: Shard, key: str) -> Receipt | None:
     return receipt
 
 
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ELOOP}
+_IN_THE_WAY |= {errno.ENAMETOOLONG, errno.EINVAL}  # what another try would meet again
+
+
 def make_folder(path: Path) -> None:
     """A folder that results go to, made where it is not there yet.
 
@@ -113,7 +117,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno not in _IN_THE_WAY:
             raise
         raise UserError(f"{path}: cannot be made a folder ({error.strerror}); choose another one") from None
     if not os.access(path, os.W_OK | os.X_OK):

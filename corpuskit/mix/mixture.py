@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import orjson
 from pydantic import Field
@@ -18,15 +19,17 @@ from corpuskit.dedup.weights import Weights, load_weights
 from corpuskit.engine.store import write_json
 
 FILE = "mixture.json"
+MOST_EPOCHS = 1000
 
 
 class Mixture(Strict):
     """What fraction of the training tokens comes from which language."""
 
     asked: dict[str, float]  # as given by the user
-    shares: dict[str, float]  # used; they sum to 1
+    shares: dict[str, Annotated[float, Field(ge=0)]] = Field(min_length=1)  # used; they sum to 1
     tokens: int | None = Field(default=None, gt=0)  # length of the training, None: as long as max_epochs allows
-    max_epochs: float = Field(default=4.0, gt=0)  # how often a language may be repeated (Muennighoff et al. 2023)
+    # how often a language may be repeated (Muennighoff et al. 2023)
+    max_epochs: float = Field(default=4.0, gt=0, le=MOST_EPOCHS)
     seed: int = 0
     weights: dict[str, Weights] = Field(default={})  # by language; without, every document counts once
 

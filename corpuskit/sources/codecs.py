@@ -8,7 +8,6 @@ All four look alike: `decompress(data, max_length)`, `needs_input`, `eof`, `unus
 from __future__ import annotations
 
 import bz2
-import contextlib
 import lzma
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -180,7 +179,7 @@ def expand_members(
                 plain = active.decompress(chunk, step)
             except _damage() as problem:
                 if again is not None:
-                    yield from _replayed(again(), factory, intact, given)
+                    yield from _replayed(again(), factory, intact, read, given)
                 raise CutStream(f"damaged stream: {problem}") from problem
             chunk = b""
             if plain:
@@ -199,35 +198,42 @@ def expand_members(
         raise CutStream("the file holds no compressed stream")
 
 
-def _replayed(data: Iterator[bytes], factory: Callable[[], Decompressor], intact: int, given: int) -> Iterator[bytes]:
+def _replayed(
+    data: Iterator[bytes], factory: Callable[[], Decompressor], intact: int, stop: int, given: int
+) -> Iterator[bytes]:
     """What stands right before the damage in a file of which `given` plain bytes were given.
 
     A library gives nothing of a step that meets damage: behind the first `intact` bytes of the file, of which all came,
-    the steps are of single bytes.
+    the steps are of single bytes. The damage lies before `stop`.
     """
     active: Decompressor | None = None
     seen = 0
-    with contextlib.suppress(*_damage()):
-        for chunk in _slowing(data, intact):
-            while chunk or (active is not None and not active.needs_input):
-                if active is None:
-                    chunk = chunk.lstrip(b"\0")
-                    if not chunk:
-                        break
-                    active = factory()
+    for chunk in _slowing(data, intact, stop):
+        while chunk or (active is not None and not active.needs_input):
+            if active is None:
+                chunk = chunk.lstrip(b"\0")
+                if not chunk:
+                    break
+                active = factory()
+            try:
                 plain = active.decompress(chunk, STEP)
-                chunk = b""
-                if behind := plain[max(0, given - seen) :]:
-                    yield behind
-                seen += len(plain)
-                if active.eof:
-                    chunk, active = active.unused_data, None
+            except _damage():
+                return
+            chunk = b""
+            if behind := plain[max(0, given - seen) :]:
+                yield behind
+            seen += len(plain)
+            if active.eof:
+                chunk, active = active.unused_data, None
 
 
-def _slowing(data: Iterator[bytes], intact: int) -> Iterator[bytes]:
-    """The same bytes, one by one from an offset on."""
+def _slowing(data: Iterator[bytes], intact: int, stop: int) -> Iterator[bytes]:
+    """The bytes before `stop`, one by one from `intact` on."""
     at = 0
     for chunk in data:
+        chunk = chunk[: stop - at]
+        if not chunk:
+            return
         whole = chunk[: max(0, intact - at)]
         at += len(chunk)
         if whole:

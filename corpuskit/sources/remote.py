@@ -75,7 +75,8 @@ def store_options(address: str, policy: Policy | None = None) -> dict[str, Any]:
 
         tries: int = S3FileSystem.retries  # s3fs repeats by itself, and botocore below it would do so again
         times = {"connect_timeout": policy.connect / tries, "read_timeout": policy.silence / tries}
-        return {"config_kwargs": {**times, "retries": {"total_max_attempts": 1}}}
+        own = fsspec.config.conf.get("s3", {}).get("config_kwargs", {})  # what we give would replace it as a whole
+        return {"config_kwargs": {**own, **times, "retries": {"total_max_attempts": 1}}}
     return {}
 
 

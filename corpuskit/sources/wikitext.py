@@ -274,6 +274,9 @@ def _expand_templates(text: str) -> str:
     return _UNCLOSED_LINE.sub(MARK, text) if UNCLOSED in text else text
 
 
+_LONG_NAME = 100  # chars; what is longer is no name, and not worth keeping
+
+
 @lru_cache(maxsize=4096)  # the same names come again and again
 def _named(name: str) -> tuple[list[Pattern] | None, bool]:
     """The patterns of a template's name as it is written, and whether a colon in it begins the first parameter."""
@@ -297,7 +300,7 @@ def _expand(pieces: list[str], begin: int) -> str:
     """What the template whose source is pieces[begin:] becomes."""
     first = pieces[begin]
     name, _, rest = first.partition("|")
-    patterns, colon = _named(name)
+    patterns, colon = _named(name) if len(name) < _LONG_NAME else _named.__wrapped__(name)
     if patterns is None:
         return MARK
     if colon:

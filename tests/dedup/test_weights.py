@@ -38,6 +38,8 @@ def test_a_table_of_ones_own_in_any_order(tmp_path: Path) -> None:
         ("{2: 2}", "the first size of cluster is 1"),
         ("{0: 1, 1: 1}", "the first size of cluster is 1"),
         ("{1: 0}", "a weight is a whole number from 1 to 100"),
+        ("{1: 1, 1000000000001: 2}", "the last at most 10"),
+        ("{1: 1, 1: 2}", "'1' stands twice"),
         ("{1: 101}", "a weight is a whole number from 1 to 100"),
         ("{1: 1.5}", "times.1: Input should be a valid integer"),
         ("{one: 1}", "mine.yaml: times.one"),

@@ -137,7 +137,7 @@ def test_ray_is_started_where_the_work_is_worth_it(shards: list[Shard], monkeypa
     auto = Runner(workers=2)
     assert wants_ray(auto, shards)  # it is at work already
     monkeypatch.setattr("ray.is_initialized", lambda: False)
-    assert not wants_ray(auto, shards)
+    assert not wants_ray(auto, shards) and wants_ray(auto, shards, large=True) and not wants_ray(auto, shards[:1], True)
     big = [replace(shard, inputs=(replace(shard.inputs[0], size=SMALL // 3),)) for shard in shards]
     assert wants_ray(auto, big) and not wants_ray(auto, big[:3]) and not wants_ray(Runner(workers=1), big)
     parts = [replace(big[0], name=name) for name in "abcdef"]  # six ranges of one file
