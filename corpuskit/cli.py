@@ -63,7 +63,7 @@ ReaderOption = Annotated[
 UrlFieldOption = Annotated[str, typer.Option("--url-field", help="Field or column that holds the URL.")]
 LidOption = Annotated[str | None, typer.Option("--lid-model", help="fastText language model to use.")]
 RulesOption = Annotated[str | None, typer.Option("--rules", help="Rule preset, or a file of rules.")]
-ProfileOption = Annotated[str, typer.Option("--profile", help="sample (bundled, no network) or full.")]
+ProfileOption = Annotated[str, typer.Option("--profile", help="sample (bundled, no network), full, or another one.")]
 MirrorOption = Annotated[
     str | None, typer.Option("--mirror", help="URL or folder laid out as the hosts serve the files.")
 ]
