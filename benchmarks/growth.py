@@ -79,7 +79,8 @@ def run_step(step: str, files: list[Path], out: Path) -> None:
     """One step from files to files, in this process."""
     from corpuskit import config
     from corpuskit.build.files import dedup_files, foreign_shards, plan_dedup_files
-    from corpuskit.build.stages import cut_paragraphs, cut_repeats
+    from corpuskit.dedup.paragraphs import cut_paragraphs
+    from corpuskit.dedup.substring import cut_repeats
     from corpuskit.engine.plan import Shard
     from corpuskit.engine.run import Runner, map_shards
     from corpuskit.engine.store import as_inputs

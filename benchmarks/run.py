@@ -35,6 +35,9 @@ from corpuskit.bins.format import TokenStream
 from corpuskit.bins.pack import pack_language
 from corpuskit.build import files, stages
 from corpuskit.dedup.minhash import band_keys, matching_column
+from corpuskit.dedup.paragraphs import cut_paragraphs
+from corpuskit.dedup.stage import dedup as deduplicate
+from corpuskit.dedup.substring import cut_repeats
 from corpuskit.engine.plan import Input, Shard
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import as_inputs
@@ -261,11 +264,11 @@ def _dedup(shards: list[Shard], out: Path) -> None:
 
 
 def paragraphs(sets: Sets) -> Iterator[Case]:
-    yield from _cuts("paragraphs", sets, None, stages.cut_paragraphs, config.Paragraphs(documents=10))
+    yield from _cuts("paragraphs", sets, None, cut_paragraphs, config.Paragraphs(documents=10))
 
 
 def substring(sets: Sets) -> Iterator[Case]:
-    yield from _cuts("substring", sets, 5, stages.cut_repeats, config.Substring(length=100))
+    yield from _cuts("substring", sets, 5, cut_repeats, config.Substring(length=100))
 
 
 def _cuts(step: str, sets: Sets, target: float | None, stage: Callable[..., Any], params: Any) -> Iterator[Case]:
@@ -286,7 +289,7 @@ def dedup_workspace(sets: Sets) -> Iterator[Case]:
     documents = {name: sets.documents(name) for name in sets.files}
 
     def run(name: str, out: Path) -> None:
-        stages.deduplicate(documents[name], out=out, root=sets.work, params=PIPELINE.dedup, runner=here())
+        deduplicate(documents[name], out=out, root=sets.work, params=PIPELINE.dedup, runner=here())
 
     # signatures are recorded relative to the workspace, so the output folder has to lie in it
     yield from on_files("dedup-workspace", sets, 25, run)
@@ -307,7 +310,7 @@ def _exact(step: str, sets: Sets, by: tuple[str, ...]) -> Iterator[Case]:
     params = config.change_dedup(PIPELINE.dedup, {"preset": "exact", "exact": by})
 
     def run(name: str, out: Path) -> None:
-        stages.deduplicate(documents[name], out=out, root=sets.work, params=params, runner=here())
+        deduplicate(documents[name], out=out, root=sets.work, params=params, runner=here())
 
     yield from on_files(step, sets, 100, run)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corpuskit.build.sources import CorpusRequest, fetch_sources, plan_clean, resolve_sources
-from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, decide, deduplicate, scrub
+from corpuskit.build.stages import clean, decide, scrub
 from corpuskit.build.tokens import pack_corpora, refresh_tokenizer
 from corpuskit.build.workspace import Workspace, check_profile, chosen_documents, claim_workspace, documents
 from corpuskit.config import Paragraphs, UserError
@@ -54,6 +54,10 @@ def run_corpus(space: Workspace, requests: Sequence[CorpusRequest]) -> dict[str,
 
 def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Input]) -> dict[str, Any]:
     """Clean, decide, deduplicate and scrub one language from its fetched files, by URL; returns its funnel."""
+    from corpuskit.dedup.paragraphs import cut_paragraphs
+    from corpuskit.dedup.stage import dedup
+    from corpuskit.dedup.substring import cut_repeats
+
     pipeline, root, runner = request.pipeline, space.root, space.runner
     lang = pipeline.lang
     cleaned_in = root / "clean" / lang
@@ -75,7 +79,7 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
         signals = {r.shard: tuple(as_inputs(cleaned_in, [r], "signals", root)) for r in cleaned}
     priorities = {s.name: str(n) for n, s in enumerate(request.profile.sources)}
     deduplicated_in = root / "dedup" / lang
-    deduplicated = deduplicate(
+    deduplicated = dedup(
         [
             replace(
                 s,
@@ -106,11 +110,15 @@ def build_corpus(space: Workspace, request: CorpusRequest, files: dict[str, Inpu
             replace(s, labels={**s.labels, "priority": priorities[s.labels["source"]]})
             for s in documents(last_in, last, root)
         ]
-        where: dict[str, Any] = {"work": folder, "out": folder, "root": root, "runner": runner}
+        removed = request.removed
         if isinstance(settings, Paragraphs):
-            last = cut_paragraphs(shards, params=settings, removed=request.removed, **where)
+            last = cut_paragraphs(
+                shards, work=folder, out=folder, root=root, params=settings, runner=runner, removed=removed
+            )
         else:
-            last = cut_repeats(shards, params=settings, removed=request.removed, **where)
+            last = cut_repeats(
+                shards, work=folder, out=folder, root=root, params=settings, runner=runner, removed=removed
+            )
         cut[step], last_in = last, folder
     scrubbed = scrub(
         documents(last_in, last, root),

@@ -10,7 +10,7 @@ from typing import Any
 
 from corpuskit import config, rulesets
 from corpuskit.build.sources import part_names
-from corpuskit.build.stages import clean, cut_paragraphs, cut_repeats, deduplicate, earlier_corpus, scrub, with_rules
+from corpuskit.build.stages import clean, earlier_corpus, scrub, with_rules
 from corpuskit.build.workspace import documents
 from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, Substring, UserError
 from corpuskit.engine.plan import Shard
@@ -179,13 +179,15 @@ def dedup_files(plan: DedupFiles, *, out: Path, runner: Runner, removed: KeepRem
     With `paragraphs` or `substring` the steps before the last one go to folders of their own, `near` and `paragraphs`;
     `out` itself always has what is left at the end, and everything that was removed and cut.
     """
+    from corpuskit.dedup.paragraphs import cut_paragraphs
+    from corpuskit.dedup.stage import dedup
+    from corpuskit.dedup.substring import cut_repeats
+
     paragraphs, substring = plan.paragraphs, plan.substring
     read, files = _read_files(plan.shards, out, runner)
     files = [replace(s, labels={**s.labels, "priority": "0"}) for s in files]
     near_in = out / "near" if paragraphs or substring else out
-    near = deduplicate(
-        files, out=near_in, root=out, params=plan.params, runner=runner, against=plan.against, removed=removed
-    )
+    near = dedup(files, out=near_in, root=out, params=plan.params, runner=runner, against=plan.against, removed=removed)
     cut: dict[str, list[Receipt]] = {}
     last_in, last = near_in, near
     if paragraphs:

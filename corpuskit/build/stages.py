@@ -1,4 +1,4 @@
-"""The stages that make a corpus of documents, each on any shards."""
+"""The stages that make a corpus of documents, each on any shards; those against duplicates are in corpuskit/dedup."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from corpuskit.config import Dedup, KeepRemoved, Measuring, Paragraphs, Substring, UserError, data_dir
+from corpuskit.config import KeepRemoved, Measuring, UserError, data_dir
 from corpuskit.engine.plan import Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt, as_inputs, read_receipts
@@ -131,22 +131,6 @@ def check_measured(rules: RuleSet, shards: Sequence[Shard]) -> None:
         check_signals(rules, [name for name in columns if name not in MEASURED.names])
 
 
-def deduplicate(
-    shards: Sequence[Shard],
-    *,
-    out: Path,
-    root: Path,
-    params: Dedup,
-    runner: Runner,
-    against: Sequence[Shard] = (),
-    removed: KeepRemoved = "all",
-) -> list[Receipt]:
-    """Remove exact and near duplicates over all given documents files; see corpuskit/dedup."""
-    from corpuskit.dedup.stage import dedup
-
-    return dedup(shards, out=out, root=root, params=params, runner=runner, against=against, removed=removed)
-
-
 def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
     """The documents that stay whatever comes: DIR/kept, or DIR/dedup/<lang>/kept of a workspace, as shards.
 
@@ -177,38 +161,6 @@ def earlier_corpus(folder: Path, lang: str) -> list[Shard]:
             labels["index"] = sign_key(receipt.params, receipt.version)
         shards.append(Shard(file.stem, tuple(inputs), labels))
     return shards
-
-
-def cut_paragraphs(
-    shards: Sequence[Shard],
-    *,
-    work: Path,
-    out: Path,
-    root: Path,
-    params: Paragraphs,
-    runner: Runner,
-    removed: KeepRemoved = "all",
-) -> list[Receipt]:
-    """Cut lines that many documents have; see corpuskit/dedup/paragraphs.py."""
-    from corpuskit.dedup.paragraphs import cut_paragraphs as cut
-
-    return cut(shards, work=work, out=out, root=root, params=params, runner=runner, removed=removed)
-
-
-def cut_repeats(
-    shards: Sequence[Shard],
-    *,
-    work: Path,
-    out: Path,
-    root: Path,
-    params: Substring,
-    runner: Runner,
-    removed: KeepRemoved = "all",
-) -> list[Receipt]:
-    """Cut exact repeated spans; see corpuskit/dedup/substring.py."""
-    from corpuskit.dedup.substring import cut_repeats as cut
-
-    return cut(shards, work=work, out=out, root=root, params=params, runner=runner, removed=removed)
 
 
 def scrub(shards: Sequence[Shard], *, out: Path, types: Sequence[str], runner: Runner) -> list[Receipt]:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from numba import njit
 
 from corpuskit.dedup.minhash import Keys, Sets, find_slot, table_size
-from corpuskit.text.buffers import Positions
+from corpuskit.text.buffers import Positions, longest_row
 
 _FULL_PAIRS = 1024  # about the pairs of 32 members, and what a larger bucket may spend on neighbours
 
@@ -180,10 +180,7 @@ def choose_survivors(
 @njit(cache=True, nogil=True)
 def _choose(starts, neighbours, values, offsets, where, threshold, survivor, jaccard):  # type: ignore[no-untyped-def]
     n = len(where)
-    longest = 1
-    for i in range(len(offsets) - 1):
-        longest = max(longest, offsets[i + 1] - offsets[i])
-    size = table_size(longest)
+    size = table_size(max(1, longest_row(offsets)))
     keys, stamps, stamp = np.empty(size, np.uint64), np.zeros(size, np.uint32), np.uint32(0)
     seen = np.full(n, -1, np.int64)  # the last survivor a document was compared with
     stack = np.empty(n, np.int64)

@@ -12,9 +12,9 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.dedup.exchange import Table
-from corpuskit.dedup.minhash import longest_row
 from corpuskit.dedup.spans import Spans, boundary_table, id_numbers, mark_boundaries
 from corpuskit.dedup.windows import Characters, spread
+from corpuskit.text.buffers import longest_row
 
 FIRSTS = np.dtype(
     [

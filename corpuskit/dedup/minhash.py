@@ -33,7 +33,7 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.config import Dedup
-from corpuskit.text.buffers import CodePoints, Positions, utf8_view
+from corpuskit.text.buffers import CodePoints, Positions, longest_row, utf8_view
 from corpuskit.text.normalize import decode_utf8
 from corpuskit.text.tables import (
     EXPANDS,
@@ -232,15 +232,6 @@ def _words(codes, offsets, unspaced):  # type: ignore[no-untyped-def]
             o += 1
         ends[row + 1] = o
     return words[:o].copy(), ends
-
-
-@njit(cache=True, nogil=True)
-def longest_row(offsets):  # type: ignore[no-untyped-def]
-    """The length of the longest row of a column with these offsets."""
-    longest = 0
-    for row in range(len(offsets) - 1):
-        longest = max(longest, offsets[row + 1] - offsets[row])
-    return longest
 
 
 @njit(cache=True, nogil=True)

@@ -21,8 +21,8 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from corpuskit.dedup.minhash import Keys, longest_row, mix64, table_size
-from corpuskit.text.buffers import CodePoints, Positions, utf8_view
+from corpuskit.dedup.minhash import Keys, mix64, table_size
+from corpuskit.text.buffers import CodePoints, Positions, longest_row, utf8_view
 from corpuskit.text.normalize import decode_utf8
 
 _PRIME = np.uint64((1 << 61) - 1)

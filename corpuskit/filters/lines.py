@@ -9,6 +9,7 @@ import numpy.typing as npt
 from numba import njit
 
 from corpuskit.filters.chars import CLASS, CLOSES, ENDS, Chars
+from corpuskit.text.buffers import longest_row
 from corpuskit.text.tables import DIGIT, HIRAGANA, KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE
 
 LINES = (
@@ -89,9 +90,7 @@ def _duplicates(hashes, lengths, count, slots):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no-untyped-def]
-    longest = 0
-    for row in range(len(offsets) - 1):
-        longest = max(longest, offsets[row + 1] - offsets[row])
+    longest = longest_row(offsets)
     line_hashes, line_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
     paragraph_hashes, paragraph_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
     sentence_hashes, sentence_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from numba import njit
 
 from corpuskit.filters.chars import Chars
+from corpuskit.text.buffers import longest_row
 
 SHORTEST, LONGEST = 5, 10  # duplicate n-grams
 _SEEN_BITS = 24  # at most; more places than that only mean more false alarms
@@ -40,9 +41,7 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
     The first i symbols of a row have `ends[i] - ends[0]` characters, where `ends` is that of the batch from the row's
     offset on if `by_row`, and else one for all rows.
     """
-    longest = 1
-    for row in range(len(offsets) - 1):
-        longest = max(longest, offsets[row + 1] - offsets[row])
+    longest = max(1, longest_row(offsets))
     hashes = np.empty(longest, np.uint32)
     ceilings = np.empty(longest, np.int32)  # no n-gram that starts here is more frequent
     counters = np.empty(1 << 16, np.int32)

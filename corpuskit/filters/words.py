@@ -24,6 +24,7 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.config import Strict, UserError, data_dir, load_yaml, suggest
+from corpuskit.text.buffers import longest_row
 from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE, class_table
 
@@ -196,9 +197,7 @@ def _measure(  # type: ignore[no-untyped-def]
     counted = 0  # those that count, over all rows
     last_row = np.full(len(length), -1, np.int64)
     covered_to = np.empty(num_lists, np.int64)
-    longest = 0
-    for row in range(rows):
-        longest = max(longest, offsets[row + 1] - offsets[row])
+    longest = longest_row(offsets)
     places = np.empty(longest + 1, np.int64)  # where two symbols stand that a pattern may begin with
     for row in range(rows):
         low, high = offsets[row], offsets[row + 1]

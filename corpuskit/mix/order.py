@@ -75,7 +75,6 @@ class WindowOrder:
     streams: tuple[TokenStream, ...]
     counts: Int64s  # training windows of the run, per language
     sizes: Int64s  # windows that exist for training, per language, each counted as often as its weight says
-    heldout_counts: Int64s
     parts: tuple[tuple[Part, ...], ...]  # per language
     fingerprint: str = field(default="")
 
@@ -134,7 +133,7 @@ class WindowOrder:
         fingerprint = hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
         counts = _largest_remainder(shares, windows_of_run)
         divided = tuple(_divided(some, count) for some, count in zip(parts, counts.tolist(), strict=True))
-        return cls(mixture, sequence_length, streams, counts, sizes, heldout, divided, fingerprint)
+        return cls(mixture, sequence_length, streams, counts, sizes, divided, fingerprint)
 
     @property
     def num_windows(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from numba import njit
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int32]
@@ -34,3 +35,12 @@ def utf8_view(column: pa.Array) -> tuple[Bytes, Offsets]:
 def string_column(data: Bytes, offsets: Offsets) -> pa.Array:
     """A string column over the given buffers; the bytes must be valid UTF-8."""
     return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+@njit(cache=True, nogil=True)
+def longest_row(offsets):  # type: ignore[no-untyped-def]
+    """The length of the longest row of a column with these offsets."""
+    longest = 0
+    for row in range(len(offsets) - 1):
+        longest = max(longest, offsets[row + 1] - offsets[row])
+    return longest
