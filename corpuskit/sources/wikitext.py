@@ -32,6 +32,8 @@ UNCLOSED = "\x04"  # a template that began here and did not end
 COLON = "\x05"  # a link begins here whose target has a colon near its beginning
 MAX_DEPTH = 40  # templates nested deeper than this are dropped unread (MediaWiki expands 40 levels as well)
 MAX_TABLE_DEPTH = 8
+MAX_TITLE = 60  # chars; a longer heading is no section's name
+LONG_NAME = 100  # chars; what is longer is not worth keeping
 
 # Literal text, or a parameter by its names: the first that is given, ("label", "1"). A template is a list of Patterns.
 Part = str | tuple[str, ...]
@@ -84,10 +86,11 @@ def wikitext_to_text(source: str) -> str:
     if "[" in text:
         text = _EXTERNAL_LINK.sub(lambda match: match[1] or MARK, text)
     text = _unquote(text)
-    if "__" in text:
+    if "_" in text:
         text = words.magic_words.sub("", text)
     text = _plain_lists(text)
-    text = text.replace("&nbsp;", " ")
+    if "&" in text:
+        text = text.replace("&nbsp;", " ")
     text = _repair(text, words)
     text = _prune_headings(text)
     if "&" in text:
@@ -116,9 +119,6 @@ def is_disambiguation(source: str) -> bool:
 
 # --- comments, nowiki -----------------------------------------------------------------------------------------------
 
-_COMMENT = re.compile(r"<!--[^-]*+(?:-(?!->)[^-]*+)*+-->")
-_COMMENT_LINE = re.compile(rf"\n[ \t]*+{MARK}[{MARK} \t]*+(?=\n)")
-_OPEN_COMMENT = re.compile(r"<!--.*?(?=\n\n|\Z)", re.DOTALL)
 _NOWIKI = re.compile(r"<nowiki\s*>([^<]*+(?:<(?!/?nowiki)[^<]*+)*+)</nowiki\s*>", re.IGNORECASE)
 # what <nowiki> protects survives as entities until everything else is done
 _LITERAL = str.maketrans({char: f"&#{ord(char)};" for char in "[]{}<>|'=*#:;_!-"})
@@ -126,15 +126,24 @@ _LITERAL = str.maketrans({char: f"&#{ord(char)};" for char in "[]{}<>|'=*#:;_!-"
 
 def _drop_comments(text: str) -> str:
     """Comments out, with their line where they fill it. One that is not closed takes its paragraph."""
-    if "<!--" not in text:
-        return text
-    # only before the last --> can a search for it succeed; looking for it again and again after that would be quadratic
-    end = text.rfind("-->") + 3
-    head = text[:end] if end > 2 else ""
-    tail = text[len(head) :]
-    if head:
-        head = _COMMENT_LINE.sub("", _COMMENT.sub(MARK, head)).replace(MARK, "")
-    return head + _OPEN_COMMENT.sub("", tail)
+    out: list[str] = []
+    line = -1  # out[line] ends with a line end, and nothing but blanks and comments came since; -1: other text came
+    position = 0
+    last = text.rfind("-->")  # no end is looked for behind it: that would be quadratic
+    while position < len(text):
+        begin = text.find("<!--", position)
+        piece = text[position : begin if begin >= 0 else None]
+        if line >= 0 and (ended := piece.lstrip(" \t")).startswith("\n"):
+            out[line:] = [out[line].rstrip(" \t")[:-1]]
+            piece = ended
+        if before := piece.rstrip(" \t"):
+            line = len(out) if before.endswith("\n") else -1
+        out.append(piece)
+        if begin < 0:
+            break
+        end = text.find("-->", begin + 4) + 3 if begin + 4 <= last else text.find("\n\n", begin)
+        position = end if end >= 0 else len(text)
+    return "".join(out)
 
 
 # --- sections -------------------------------------------------------------------------------------------------------
@@ -144,6 +153,11 @@ _HEADING = re.compile(r"\n(=[^\n]*=)[ \t]*+(?=\n)")
 
 def _heading(line: str) -> tuple[int, str]:
     """Level and title of '== title =='."""
+    return _short_heading(line) if len(line) < LONG_NAME else _short_heading.__wrapped__(line)
+
+
+@lru_cache(maxsize=4096)  # the same ones come again and again
+def _short_heading(line: str) -> tuple[int, str]:
     left = len(line) - len(line.lstrip("="))
     right = len(line) - len(line.rstrip("="))
     level = min(left, right, 6)
@@ -162,7 +176,7 @@ def _drop_sections(text: str, words: Words) -> str:
         if dropping:
             position = match.start()
             dropping = 0
-        if _is_dropped(title, words):
+        if len(title) <= MAX_TITLE and _is_dropped(title):
             kept.append(text[position : match.start()])
             dropping = level
     if dropping:
@@ -172,13 +186,12 @@ def _drop_sections(text: str, words: Words) -> str:
     return "".join(kept) if kept else text
 
 
-def _is_dropped(title: str, words: Words) -> bool:
+@lru_cache(maxsize=4096)  # the same titles come again and again
+def _is_dropped(title: str) -> bool:
+    words = _words()
     title = title.strip(" \t'　:：").casefold()
     if title in words.sections:
         return True
-    # the joints are looked for only in titles short enough to be nothing but section names
-    if len(title) > 60:
-        return False
     parts = [part.strip() for part in words.section_joint.split(title)]
     return len(parts) > 1 and all(part in words.sections for part in parts)
 
@@ -208,9 +221,9 @@ def _prune_headings(text: str) -> str:
 # --- links ----------------------------------------------------------------------------------------------------------
 
 _LINK_COLON = re.compile(r"\[\[(?=[ \t]*+[^\[\]|{}\n:]{0,14}+:)")
-_LINK_ESCAPED_PIPE = re.compile(r"(\[\[[^\[\]|{}\n]*+)\{\{!\}\}")
 _LINK_EMPTY_LABEL = re.compile(r"(\[\[[^\[\]|\n]*+)\|\]\]")
-_LINK_TARGET = re.compile(r"\[\[[^\[\]|{}\n]*+\|")
+_LINK_BEGIN = re.compile(r"\[\[(?:[^\[\]|{}\n]*+(?:\||\{\{!\}\}))?+")
+_LINK_END = re.compile(r"\]\]")
 _EXTERNAL_LINK = re.compile(
     r"\[(?:(?:https?|ftps?|ircs?|gopher|telnet|news|nntp|svn|git)://|//|mailto:|news:)[^\s\[\]<>]*+"
     r"(?:[ \t\u3000]++([^\[\]\n]*+))?\]",
@@ -225,22 +238,21 @@ def _unlink(text: str, words: Words) -> str:
     # few links have a colon near their beginning: the expressions with many names look at these alone
     text = _LINK_COLON.sub(f"{COLON}[[", text)
     if COLON in text:
-        # twice: the caption of a file may hold links, and those hold files (a link icon) at times
-        for _ in range(2):
+        text, hidden = words.hidden_link.subn(MARK, text)
+        if hidden:  # again: the caption of a file may hold links, and those hold files (a link icon) at times
             text = words.hidden_link.sub(MARK, text)
-        text = words.broken_file.sub(MARK, text)
-        text = words.prefixed_link.sub("[[", text).replace(COLON, "")
-    if "{{!}}" in text:
-        text = _LINK_ESCAPED_PIPE.sub(r"\1|", text)
+        if COLON in text:
+            text = words.broken_file.sub(MARK, text)
+            text = words.prefixed_link.sub("[[", text).replace(COLON, "")
     if "|]]" in text:
         text = _LINK_EMPTY_LABEL.sub(r"\1]]", text)
-    return _LINK_TARGET.sub("", text).replace("[[", "").replace("]]", "")
+    return _LINK_END.sub("", _LINK_BEGIN.sub("", text))
 
 
 # --- templates ------------------------------------------------------------------------------------------------------
 
 _PARAMETER = re.compile(r"(?<!\{)\{\{\{(?!\{)[^{}|]*+(?:\|([^{}]*+))?\}\}\}")
-_TEMPLATE_TOKEN = re.compile(r"\{\{|\}\}|\n(?===[^\n]*==[ \t]*+\n)")
+_SECTION_BEGIN = re.compile(r"\n(?===[^\n]*==[ \t]*+\n)")
 _UNCLOSED_LINE = re.compile(rf"{UNCLOSED}[^\n]*+")
 
 
@@ -249,32 +261,20 @@ def _expand_templates(text: str) -> str:
     if "{{{" in text:
         text = _PARAMETER.sub(lambda match: match[1] or "", text)
     out: list[str] = []
-    stack: list[int] = []  # where in out the open templates begin
-    position = 0
-    for match in _TEMPLATE_TOKEN.finditer(text):
-        start = match.start()
-        token = text[start]
-        if token == "{":
-            out.append(text[position:start])
-            stack.append(len(out))
-            out.append(UNCLOSED)
-        elif token == "\n":
-            stack.clear()
-            continue
-        else:
-            out.append(text[position:start])
-            if stack:
-                begin = stack.pop()
-                word = _expand(out, begin + 1) if len(stack) < MAX_DEPTH else MARK
-                del out[begin:]
-                out.append(word)
-        position = match.end()
-    out.append(text[position:])
-    text = "".join(out)
+    for section in _SECTION_BEGIN.split(text):
+        out.append("\n")
+        stack: list[int] = []  # where in out the open templates begin
+        for opened, rest in enumerate(section.split("{{")):
+            if opened:
+                stack.append(len(out))
+                out.append(UNCLOSED)
+            for closed, piece in enumerate(rest.split("}}")):
+                if closed and stack:
+                    begin = stack.pop()
+                    out[begin:] = [_expand(out, begin + 1) if len(stack) < MAX_DEPTH else MARK]
+                out.append(piece)
+    text = "".join(out[1:])
     return _UNCLOSED_LINE.sub(MARK, text) if UNCLOSED in text else text
-
-
-_LONG_NAME = 100  # chars; what is longer is no name, and not worth keeping
 
 
 @lru_cache(maxsize=4096)  # the same names come again and again
@@ -300,7 +300,7 @@ def _expand(pieces: list[str], begin: int) -> str:
     """What the template whose source is pieces[begin:] becomes."""
     first = pieces[begin]
     name, _, rest = first.partition("|")
-    patterns, colon = _named(name) if len(name) < _LONG_NAME else _named.__wrapped__(name)
+    patterns, colon = _named(name) if len(name) < LONG_NAME else _named.__wrapped__(name)
     if patterns is None:
         return MARK
     if colon:
@@ -371,6 +371,8 @@ _TABLE_LINE = re.compile(r"\n[ \t]*+\|[^\n]*+")
 
 def _drop_tables(text: str) -> str:
     """Tables out. Of one that is not closed only the lines that are table syntax go."""
+    if "|" not in text:
+        return text
     if "{|" in text:
         for _ in range(MAX_TABLE_DEPTH):
             text, count = _TABLE.subn("\n", text)
@@ -385,6 +387,7 @@ def _drop_tables(text: str) -> str:
 
 _LIST_TAG = re.compile(r"(?:\n[ \t]{0,8})?<li\b[^<>]*+>[ \t]*+")
 _POSSESSIVE = re.compile(r"(?<!')''(?!')([^'\n]*+)'''(?=s\b)")
+_QUOTES = re.compile("'''?")  # what comes often goes faster by an expression than by str.replace
 _RULE = re.compile(r"\n-{4,}+")
 _TERM = re.compile(r"\n;([^\n:]*+)(?<=[ \t]):[ \t]+")
 _ITEM = re.compile(r"\n[*#:;]*[*#](?![:;])[ \t]*+")
@@ -401,7 +404,7 @@ def _unquote(text: str) -> str:
         return text
     if "'''s" in text:
         text = _POSSESSIVE.sub(r"\1'", text)
-    return text.replace("'''", "").replace("''", "")
+    return _QUOTES.sub("", text)
 
 
 def _plain_lists(text: str) -> str:
@@ -417,35 +420,60 @@ def _plain_lists(text: str) -> str:
 
 _ROUND = re.compile(rf"([（(])[^（）()\n{MARK}]*+{MARK}[^（）()\n]*+[）)]")
 _PART = re.compile(r"([、，,;；/／]|(?<=[^ ])[:：](?= *\Z))")
-# two literal characters at the beginning are searched much faster than one and a repeat
-_GAP = re.compile(rf" {MARK}{MARK}*+(?=[ ,.;:)])")
-_JAPANESE_GAP = re.compile(rf" {MARK}{MARK}*+ (?=[\u3000-\u9fff])")
-_NEW_LINE = re.compile(rf"\n{MARK}(?<!=\n{MARK}){MARK}*+\s*+(?=[。、，）」』,;)])")
-_COMMA = re.compile(rf"、{MARK}{MARK}*+(?=[、。])")
-_STOP = re.compile(rf"。{MARK}{MARK}*+[。、]")
+_ROUND_END = re.compile(rf"{MARK}[^（）()\n]*+[）)]")  # what begins with MARK is found fast
+_QUOTED = {"「": "」", "『": "』", "“": "”", "[": "]", '"': '"'}
+_CLOSING = ("。", "、", "，", "）", "」", "』", ",", ";", ")")
 
 
 def _repair(text: str, words: Words) -> str:
     """（、英: X） -> （英: X）, () -> nothing, 'a {{x}}, b' -> 'a, b'; only where something was removed."""
     if MARK not in text:
         return text
+    text = _mend_brackets(text, words)
+    first, *rest = text.split(MARK)
+    out = [first]
+    for after in filter(None, rest):
+        before = out[-1]
+        for _ in range(2):  # 『「」』
+            if before and after and _QUOTED.get(before[-1]) == after[0]:
+                before, after = before[:-1], after[1:]
+        left, right = before[-1:], after[:1]
+        if left == " ":
+            if before.endswith("\n- "):
+                after = after.lstrip(" ")
+            elif right == " " and "\u3000" <= after[1:2] <= "\u9fff":
+                before, after = before[:-1], after[1:]
+            elif right and right in " ,.;:)":
+                before = before[:-1]
+        elif left == "\n":
+            if not before.endswith("=\n") and after.lstrip().startswith(_CLOSING):
+                before, after = before[:-1], after.lstrip()
+        elif left == "、" and right and right in "、。":
+            before = before[:-1]
+        elif left == "。" and right and right in "。、":
+            after = after[1:]
+        out[-1] = before
+        out.append(after)
+    return "".join(out)
 
-    mended: list[str] = []
 
-    def mend(match: re.Match[str]) -> str:
-        mended.append(_mend(match[0], words))
-        return mended[-1]
-
-    for _ in range(3):
-        mended.clear()
-        text = _ROUND.sub(mend, text)
-        if MARK not in mended:  # no bracket went that may have been all that another one held
-            break
-    for pair in ("「」", "『』", "“”", "[]", '""'):
-        text = text.replace(f"{pair[0]}{MARK}{pair[1]}", MARK)
-    text = _NEW_LINE.sub("", _GAP.sub("", _JAPANESE_GAP.sub("", text)))
-    text = _STOP.sub("。", _COMMA.sub("", text))
-    return text.replace(MARK, "")
+def _mend_brackets(text: str, words: Words) -> str:
+    """Round brackets that lost something. The slow expression is tried only on lines where one may stand."""
+    pieces: list[str] = []
+    position = 0
+    while match := _ROUND_END.search(text, position):
+        begin = max(position, text.rfind("\n", position, match.start()))
+        end = text.find("\n", match.end())
+        end = end if end >= 0 else len(text)
+        line = text[begin:end]
+        for _ in range(3):  # a bracket that went may have been all that another one held
+            line, count = _ROUND.subn(lambda match: _mend(match[0], words), line)
+            if not count:
+                break
+        pieces += text[position:begin], line
+        position = end
+    pieces.append(text[position:])
+    return "".join(pieces)
 
 
 def _mend(bracket: str, words: Words) -> str:

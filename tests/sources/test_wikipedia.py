@@ -244,4 +244,4 @@ def test_a_real_dump_cut_inside_a_stream_gives_articles_and_says_so() -> None:
     ],
 )
 def test_entities_are_undone_once_as_html_undoes_them(raw: str) -> None:
-    assert wikipedia._unescape(raw) == html.unescape(raw)
+    assert wikipedia._unescape(raw.encode()) == html.unescape(raw)

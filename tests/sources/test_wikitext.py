@@ -107,6 +107,14 @@ RULES = {
     "ruby keeps its base": ("<ruby><rb>漢字</rb><rp>(</rp><rt>かんじ</rt><rp>)</rp></ruby>", "漢字"),
     "an unknown tag is text": ("List<String> と <pfann> と 1 < 2", "List<String> と <pfann> と 1 < 2"),
     "comments go": ("一<!-- [[二]] -->三\n<!-- 行 -->\n四<!---->五", "一三\n四五"),
+    "the last comment goes with its line": ("一\n <!-- a --> <!-- b -->\t\n二\n<!-- c -->\n三", "一\n二\n三"),
+    "a comment beside words leaves its line": ("一\n<!-- a -->二\n三<!-- b -->\n四", "一\n二\n三\n四"),
+    "a list keeps its blank where a flag went": (
+        "* {{Flagicon|JPN}} 日本\n* {{JPN}} {{USA}} 山手線\n* {{POR}} Lisbon {{x}} {{y}}, end",
+        "- 日本\n- 山手線\n- Lisbon, end",
+    ),
+    "a bar written as a template": ("[[茶の湯{{!}}茶]]と[[File:a.jpg{{!}}thumb]]湯", "茶と湯"),
+    "quotation marks in quotation marks": ("文『「{{x}}」』。“{{y}}”文", "文。文"),
     "nowiki keeps its contents": (
         "<nowiki>[[二重]]{{角}}''括弧'' <b></nowiki>と<nowiki />",
         "[[二重]]{{角}}''括弧'' <b>と",
