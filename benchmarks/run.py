@@ -132,11 +132,11 @@ def on_files(step: str, sets: Sets, target: float | None, function: Callable[[st
     for name in sets.files:
 
         def run(name: str) -> None:
-            out = sets.work / "out"
-            shutil.rmtree(out, ignore_errors=True)
-            function(name, out)
+            function(name, Path(tempfile.mkdtemp(dir=sets.work / "out")))
 
+        (sets.work / "out").mkdir(exist_ok=True)
         yield Case(step, name, sets.mb(name), target, functools.partial(run, name))
+        shutil.rmtree(sets.work / "out")  # no part of what is measured
 
 
 def read(sets: Sets) -> Iterator[Case]:

@@ -119,19 +119,21 @@ def count_verdicts(
     size: npt.NDArray[np.int64],
 ) -> None:
     """Add a batch's verdicts to the counts; characters and bytes are those of each document's text."""
-    alone = judged.fails.sum(axis=1) == 1
-    for at, rule in ((KEPT, None), *enumerate(rules)):
-        here = judged.first == at
-        sums = (int(here.sum()), int(characters[here].sum()), int(size[here].sum()))
-        if rule is None:
-            for name, value in zip(("kept", "chars_kept", "bytes_kept"), sums, strict=True):
-                counts[name] += value
-            continue
-        for name, value in zip(("dropped", "chars_dropped", "bytes_dropped"), sums, strict=True):
-            counts[name][rule.name] += value
-        counts["failing"][rule.name] += int(judged.fails[:, at].sum())
-        counts["only_failing"][rule.name] += int((judged.fails[:, at] & alone).sum())
-        by_severity = np.bincount(judged.severity[here], minlength=2 + len(rule.severities))[1:].tolist()
-        counts["severities"][rule.name] = [
-            a + b for a, b in zip(counts["severities"][rule.name], by_severity, strict=True)
-        ]
+    place = judged.first + 1  # 0: kept
+    steps = 2 + max((len(rule.severities) for rule in rules), default=0)
+    dropped = [
+        np.bincount(place, weights, 1 + len(rules)).astype(np.int64).tolist() for weights in (None, characters, size)
+    ]
+    failing = judged.fails.sum(axis=0).tolist()
+    only_failing = judged.fails[judged.fails.sum(axis=1) == 1].sum(axis=0).tolist()
+    by_severity = np.bincount(place * steps + judged.severity, minlength=(1 + len(rules)) * steps).reshape(-1, steps)
+    for name, sums in zip(("kept", "chars_kept", "bytes_kept"), dropped, strict=True):
+        counts[name] += sums[0]
+    for at, rule in enumerate(rules):
+        for name, sums in zip(("dropped", "chars_dropped", "bytes_dropped"), dropped, strict=True):
+            counts[name][rule.name] += sums[at + 1]
+        counts["failing"][rule.name] += failing[at]
+        counts["only_failing"][rule.name] += only_failing[at]
+        severities = counts["severities"][rule.name]
+        for step in range(len(severities)):
+            severities[step] += int(by_severity[at + 1, step + 1])
