@@ -275,4 +275,4 @@ def read(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:
     return counts | {"skipped": dict(sorted(quarantine.skipped.items()))}
 
 
-STAGE = Stage("read", 1, read)
+STAGE = Stage("read", 2, read)

@@ -21,48 +21,19 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from corpuskit.config import data_dir, load_yaml
+from corpuskit.sources.wikitext_words import COLON, MARK, UNCLOSED, Pattern, Words, word_lists
 
-MARK = "\x03"  # something without words stood here
-UNCLOSED = "\x04"  # a template that began here and did not end
-COLON = "\x05"  # a link begins here whose target has a colon near its beginning
 MAX_DEPTH = 40  # templates nested deeper than this are dropped unread (MediaWiki expands 40 levels as well)
 MAX_TABLE_DEPTH = 8
 MAX_TITLE = 60  # chars; a longer heading is no section's name
 LONG_NAME = 100  # chars; what is longer is not worth keeping
 
-# Literal text, or a parameter by its names: the first that is given, ("label", "1"). A template is a list of Patterns.
-Part = str | tuple[str, ...]
-Pattern = list[Part]
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """rules/wikitext.yaml, compiled."""
-
-    redirect: re.Pattern[str]
-    disambiguation: re.Pattern[str]
-    sections: frozenset[str]
-    section_joint: re.Pattern[str]
-    dropped_tags: re.Pattern[str]
-    line_tags: re.Pattern[str]
-    inline_tags: re.Pattern[str]
-    magic_words: re.Pattern[str]
-    hidden_link: re.Pattern[str]
-    broken_file: re.Pattern[str]
-    prefixed_link: re.Pattern[str]
-    templates: dict[str, list[Pattern]]
-    beginnings: dict[str, list[Pattern]]
-    dangling: re.Pattern[str]
-
 
 def wikitext_to_text(source: str) -> str:
     """The plain text of one article: blocks parted by one blank line, list items as '- ' lines. Never raises."""
-    words = _words()
+    words = word_lists()
     # expressions that begin with a literal \n are searched many times faster than ^
     text = f"\n{source}\n"
     for control in ("\r", MARK, UNCLOSED, COLON):
@@ -106,12 +77,12 @@ def wikitext_to_text(source: str) -> str:
 
 def is_redirect(source: str) -> bool:
     """Whether the page only points at another one (#REDIRECT, #転送, #リダイレクト)."""
-    return _words().redirect.match(source) is not None
+    return word_lists().redirect.match(source) is not None
 
 
 def is_disambiguation(source: str) -> bool:
     """Whether the page only lists articles of similar names ({{曖昧さ回避}}, {{aimai}}, {{hndis}} ...)."""
-    found = _words().disambiguation
+    found = word_lists().disambiguation
     if not found.search(source):
         return False
     return "<!--" not in source or found.search(_drop_comments(source)) is not None
@@ -188,7 +159,7 @@ def _drop_sections(text: str, words: Words) -> str:
 
 @lru_cache(maxsize=4096)  # the same titles come again and again
 def _is_dropped(title: str) -> bool:
-    words = _words()
+    words = word_lists()
     title = title.strip(" \t'　:：").casefold()
     if title in words.sections:
         return True
@@ -280,7 +251,7 @@ def _expand_templates(text: str) -> str:
 @lru_cache(maxsize=4096)  # the same names come again and again
 def _named(name: str) -> tuple[list[Pattern] | None, bool]:
     """The patterns of a template's name as it is written, and whether a colon in it begins the first parameter."""
-    words = _words()
+    words = word_lists()
     name = name.strip().lower().replace("_", " ")
     patterns = words.templates.get(name)
     if patterns is None:
@@ -495,64 +466,3 @@ def _mend(bracket: str, words: Words) -> str:
         kept.append(bare)
     inner = "".join(kept).strip()
     return f"{bracket[0]}{inner}{bracket[-1]}" if inner else MARK
-
-
-# --- the word lists -------------------------------------------------------------------------------------------------
-
-
-def _any(names: Iterable[str]) -> str:
-    """An expression for any of these names; in longer names first, a space also matches '_'."""
-    ordered = sorted(set(names), key=lambda name: (-len(name), name))
-    return "(?:" + "|".join(re.escape(name).replace(r"\ ", "[ _]") for name in ordered) + ")"
-
-
-def _patterns(value: str | list[str]) -> list[Pattern]:
-    """'{label/1}年' -> [[("label", "1"), "年"]]."""
-    found: list[Pattern] = []
-    for form in [value] if isinstance(value, str) else value:
-        if form in ("measure", "as of"):
-            found.append([(form,)])
-            continue
-        pieces = re.split(r"\{([^{}]+)\}", form)
-        found.append([tuple(piece.split("/")) if i % 2 else piece for i, piece in enumerate(pieces) if piece])
-    return found
-
-
-@cache
-def _words() -> Words:
-    data = load_yaml(data_dir("rules") / "wikitext.yaml")
-    files = _any(data["file_prefixes"])
-    codes = _any(data["language_codes"].split())
-    # that a colon follows at all is looked up first: most links have none, and the codes are many
-    hidden = rf"(?=[^\[\]|{{}}\n:]{{1,14}}+:)(?:(?:{files}|{_any(data['category_prefixes'])})[ \t]*+:|{codes}:)"
-    # the text of a caption: links, bracketed links and line ends, no blank line
-    plain = r"[^\[\]\n]*+"
-    caption = rf"{plain}(?:(?:\n(?!\n)|\[\[[^\[\]]*+\]\]|\[(?!\[)[^\[\]\n]*+\])[^\[\]\n]*+)*+"
-    projects = _any(data["project_prefixes"])
-    dropped = _any(data["dropped_tags"])
-    endings = _any(data["disambiguation_endings"])
-    names = _any(data["disambiguation_templates"])
-    return Words(
-        redirect=re.compile(rf"\s*+#\s*+{_any(data['redirect_words'])}\s*+:?\s*+\[\[", re.IGNORECASE),
-        disambiguation=re.compile(rf"\{{\{{\s*+(?:{names}|[^{{}}|\n]{{1,60}}?{endings})\s*+[|}}]", re.IGNORECASE),
-        sections=frozenset(name.casefold() for name in data["dropped_sections"]),
-        section_joint=re.compile("|".join(map(re.escape, data["section_joints"]))),
-        dropped_tags=re.compile(
-            rf"<({dropped})(?=[\s/>])[^<>]*+(?:(?<=/)>|>[^<]*+(?:<(?!/?\1\b)[^<]*+)*+</\1\s*+>)", re.IGNORECASE
-        ),
-        line_tags=re.compile(rf"</?{_any(data['line_tags'])}(?=[\s/>])[^<>]*+>", re.IGNORECASE),
-        inline_tags=re.compile(
-            rf"</?{_any([*data['inline_tags'], *data['dropped_tags'], 'li'])}(?=[\s/>])[^<>]*+>", re.IGNORECASE
-        ),
-        magic_words=re.compile(rf"__{_any(data['magic_words'])}__"),
-        hidden_link=re.compile(rf"{COLON}\[\[[ \t]*+{hidden}{caption}\]\]", re.IGNORECASE),
-        broken_file=re.compile(rf"{COLON}\[\[[ \t]*+{files}[ \t]*+:[^\n]*+", re.IGNORECASE),
-        prefixed_link=re.compile(
-            rf"{COLON}\[\[[ \t]*+"
-            rf"(?:(?=[^\[\]|{{}}\n:]{{1,14}}+:){projects}:|:[ \t]*+(?:(?:{projects}|{codes}):)?+(?!\]))",
-            re.IGNORECASE,
-        ),
-        templates={name: _patterns(value) for name, value in data["inline_templates"].items()},
-        beginnings={name: _patterns(value) for name, value in data["inline_template_beginnings"].items()},
-        dangling=re.compile(rf"\s*+(?:{_any(data['dangling_words'])})?\s*+[:：]?\s*+", re.IGNORECASE),
-    )
