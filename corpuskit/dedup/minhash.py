@@ -120,8 +120,15 @@ def _invisible(char: str) -> bool:
 def matching_column(texts: pa.Array, unit: Unit = "characters") -> Matching:
     """The matching shadows of a string column, as code points or as hashes of words (see the top of this file)."""
     table, kana = matching_table(unit), ja_safe_table()
-    codes, offsets = _matching(*utf8_view(texts), table.first, table.rest, kana.voiced, kana.semivoiced)
-    return Matching(*(_words(codes, offsets, _unspaced()) if unit == "words" else (codes, offsets)))
+    data, places = utf8_view(texts)
+    codes = np.empty(_CODES_PER_BYTE * int(places[-1] - places[0]), np.uint32)  # pages never written to cost nothing
+    offsets = _matching(data, places, table.first, table.rest, kana.voiced, kana.semivoiced, codes)
+    codes = codes[: offsets[-1]]
+    if unit == "characters":
+        return Matching(codes, offsets)
+    words = np.empty(len(codes), np.uint64)
+    offsets = _words(codes, offsets, _unspaced(), words)
+    return Matching(words[: offsets[-1]], offsets)
 
 
 @functools.cache
@@ -168,10 +175,8 @@ def candidate_probability(jaccard: float, params: Dedup) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _matching(data, offsets, first, rest, voiced, semivoiced):  # type: ignore[no-untyped-def]
+def _matching(data, offsets, first, rest, voiced, semivoiced, codes):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
-    # the worst case; pages that are never written to cost nothing
-    codes = np.empty(_CODES_PER_BYTE * (offsets[rows] - offsets[0]), np.uint32)
     ends = np.zeros(rows + 1, np.int64)
     o = 0
     for row in range(rows):
@@ -193,7 +198,7 @@ def _matching(data, offsets, first, rest, voiced, semivoiced):  # type: ignore[n
                 codes[o] = folded
                 o += 1
         ends[row + 1] = o
-    return codes[:o].copy(), ends
+    return ends
 
 
 @njit(cache=True, nogil=True)
@@ -207,10 +212,9 @@ def mix64(x):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _words(codes, offsets, unspaced):  # type: ignore[no-untyped-def]
+def _words(codes, offsets, unspaced, words):  # type: ignore[no-untyped-def]
     """Rows of code points with breaks as rows of words, each the mixed polynomial hash of its code points."""
     base = np.uint64(0x9E3779B97F4A7C15)
-    words = np.empty(len(codes), np.uint64)
     ends = np.zeros(len(offsets), np.int64)
     o = 0
     for row in range(len(offsets) - 1):
@@ -231,7 +235,7 @@ def _words(codes, offsets, unspaced):  # type: ignore[no-untyped-def]
             words[o] = mix64(word)
             o += 1
         ends[row + 1] = o
-    return words[:o].copy(), ends
+    return ends
 
 
 @njit(cache=True, nogil=True)

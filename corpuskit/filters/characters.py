@@ -70,7 +70,8 @@ def measure_characters(text: Chars) -> npt.NDArray[np.float64]:
 
 def _compression_ratio(text: Chars) -> npt.NDArray[np.float64]:
     """LZ4 block over UTF-8 bytes of the shadow; 0 for a document without chars."""
-    data, ends = _utf8(text.codes, text.offsets)
+    data = np.empty(4 * len(text.codes) + 4, np.uint8)
+    ends = _utf8(text.codes, text.offsets, data)
     buffer, codec = pa.py_buffer(data), pa.Codec("lz4_raw")
     sizes = np.diff(ends)
     packed = [
@@ -101,15 +102,14 @@ def _marks() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
 
 
 @njit(cache=True, nogil=True)
-def _utf8(codes, offsets):  # type: ignore[no-untyped-def]
-    out = np.empty(4 * len(codes) + 4, np.uint8)
+def _utf8(codes, offsets, out):  # type: ignore[no-untyped-def]
     ends = np.zeros(len(offsets), np.int64)
     o = 0
     for row in range(len(offsets) - 1):
         for i in range(offsets[row], offsets[row + 1]):
             o = encode_utf8(codes[i], out, o)
         ends[row + 1] = o
-    return out[:o], ends
+    return ends
 
 
 @njit(cache=True, nogil=True)

@@ -45,8 +45,9 @@ class Chars(NamedTuple):
 
 def read_chars(shadow: Shadow) -> Chars:
     """The characters of a batch of shadows."""
-    traits, chars, char_offsets = _read(shadow.codes, shadow.offsets, trait_table())
-    return Chars(shadow.codes, shadow.offsets, traits, chars, char_offsets, shadow.controls)
+    traits, chars = np.empty(len(shadow.codes), np.uint8), np.empty(len(shadow.codes) + 1, np.uint32)
+    char_offsets = _read(shadow.codes, shadow.offsets, trait_table(), traits, chars)
+    return Chars(shadow.codes, shadow.offsets, traits, chars[: char_offsets[-1]], char_offsets, shadow.controls)
 
 
 @functools.cache
@@ -71,9 +72,7 @@ def word_list(name: str) -> list[str]:
 
 
 @njit(cache=True, nogil=True)
-def _read(codes, offsets, table):  # type: ignore[no-untyped-def]
-    traits = np.empty(len(codes), np.uint8)
-    chars = np.empty(len(codes) + 1, np.uint32)
+def _read(codes, offsets, table, traits, chars):  # type: ignore[no-untyped-def]
     char_offsets = np.zeros(len(offsets), np.int64)
     n = 0
     for row in range(len(offsets) - 1):
@@ -84,4 +83,4 @@ def _read(codes, offsets, table):  # type: ignore[no-untyped-def]
             kind = trait & CLASS
             n += (kind != SPACE) & (kind != NEWLINE)
         char_offsets[row + 1] = n
-    return traits, chars[:n], char_offsets
+    return char_offsets

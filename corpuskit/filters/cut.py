@@ -125,19 +125,22 @@ def cut_column(texts: pa.Array, lines: str) -> Cut:
         return Cut(texts, shadow, signals, pa.RecordBatch.from_pylist([], PIECE))
     data, byte_offsets = utf8_view(texts)
     chars = cut_kernels.to_characters(spans, shadow.offsets, shadow.origin, data, byte_offsets)
-    kept, kept_offsets, cut, cut_offsets = cut_kernels.take_out(data, byte_offsets, chars)
+    size = int(byte_offsets[-1] - byte_offsets[0])
+    kept, cut = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    kept_offsets, cut_offsets = cut_kernels.take_out(data, byte_offsets, chars, kept, cut)
     columns = [
         pa.array(chars[:, 0]),
         pa.array(where[:, 0]),
         pa.array(chars[:, 1]),
         pa.array(chars[:, 2]),
         pa.array(known.names, pa.string()).take(pa.array(where[:, 1])),
-        string_column(cut, cut_offsets),
+        string_column(cut[: cut_offsets[-1]].copy(), cut_offsets),
     ]
-    rest, ends, origin = cut_kernels.take_out_of_shadow(codes, offsets, shadow.origin, spans, chars)
-    corrected = Shadow(rest, ends, origin, shadow.controls)
+    rest, origin = np.empty(len(codes), np.uint32), np.empty(len(codes), np.uint32)
+    ends = cut_kernels.take_out_of_shadow(codes, offsets, shadow.origin, spans, chars, rest, origin)
+    corrected = Shadow(rest[: ends[-1]], ends, origin[: ends[-1]], shadow.controls)
     pieces = pa.RecordBatch.from_arrays(columns, schema=PIECE)
-    return Cut(string_column(kept, kept_offsets), corrected, signals, pieces)
+    return Cut(string_column(kept[: kept_offsets[-1]], kept_offsets), corrected, signals, pieces)
 
 
 def _take_tail(codes: npt.NDArray[np.uint32], found: line_kinds.Lines, at: int, known: _Vocabulary) -> None:

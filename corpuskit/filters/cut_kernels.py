@@ -194,12 +194,10 @@ def to_characters(spans, offsets, origin, data, byte_offsets):  # type: ignore[n
 
 
 @njit(cache=True, nogil=True)
-def take_out(data, offsets, chars):  # type: ignore[no-untyped-def]
-    """The texts without the spans, and the spans' own texts: bytes and offsets of both."""
+def take_out(data, offsets, chars, kept, cut):  # type: ignore[no-untyped-def]
+    """Write the bytes of the texts without the spans, and those of the spans; the offsets of both."""
     rows = len(offsets) - 1
-    size = offsets[rows] - offsets[0]
-    kept, kept_offsets = np.empty(size, np.uint8), np.zeros(rows + 1, np.int32)
-    cut, cut_offsets = np.empty(size, np.uint8), np.zeros(len(chars) + 1, np.int32)
+    kept_offsets, cut_offsets = np.zeros(rows + 1, np.int32), np.zeros(len(chars) + 1, np.int32)
     o = c = k = 0
     for row in range(rows):
         i, end, index = offsets[row], offsets[row + 1], 0
@@ -222,14 +220,13 @@ def take_out(data, offsets, chars):  # type: ignore[no-untyped-def]
         kept[o : o + end - i] = data[i:end]
         o += end - i
         kept_offsets[row + 1] = o
-    return kept[:o].copy(), kept_offsets, cut[:c].copy(), cut_offsets
+    return kept_offsets, cut_offsets
 
 
 @njit(cache=True, nogil=True)
-def take_out_of_shadow(codes, offsets, origin, spans, chars):  # type: ignore[no-untyped-def]
-    """The shadows without the spans: what shadow_column gives for the corrected texts."""
+def take_out_of_shadow(codes, offsets, origin, spans, chars, new_codes, new_origin):  # type: ignore[no-untyped-def]
+    """Write the shadows without the spans, what shadow_column gives for the corrected texts; their offsets."""
     rows = len(offsets) - 1
-    new_codes, new_origin = np.empty(len(codes), np.uint32), np.empty(len(codes), np.uint32)
     new_offsets = np.zeros(rows + 1, np.int64)
     o = k = 0
     for row in range(rows):
@@ -246,4 +243,4 @@ def take_out_of_shadow(codes, offsets, origin, spans, chars):  # type: ignore[no
             shift += np.uint32(chars[k, 2] - chars[k, 1])
             k += 1
         new_offsets[row + 1] = o
-    return new_codes[:o].copy(), new_offsets, new_origin[:o].copy()
+    return new_offsets

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from corpuskit.text.buffers import Positions, string_column, utf8_view
+from corpuskit.text.buffers import Bytes, Offsets, Positions, string_column, utf8_view
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
     COMPOSING,
@@ -53,7 +53,7 @@ def normalize_counted(texts: pa.Array, profile: str) -> tuple[pa.Array, Position
     if profile != "ja-safe":
         raise ValueError(f"unknown normalisation profile {profile!r}")
     data, offsets = utf8_view(texts)
-    out, out_offsets, composing, controls = ja_safe(data, offsets, *ja_safe_table())
+    out, out_offsets, composing, controls = ja_safe(data, offsets, room_for(offsets), *ja_safe_table())
     column = string_column(out, out_offsets)
     if not composing.any():
         return column, controls
@@ -120,11 +120,15 @@ def joins_emoji(code):  # type: ignore[no-untyped-def]
     return 0x2190 <= code < 0x2C00 or code == 0xFE0F or 0x1F000 <= code < 0x20000
 
 
+def room_for(offsets: Offsets) -> Bytes:
+    """Room for the texts at these offsets as ja_safe leaves them."""
+    size = int(offsets[-1] - offsets[0])
+    return np.empty(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
+
+
 @njit(cache=True, nogil=True)
-def ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
+def ja_safe(data, offsets, out, action, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
-    size = int(offsets[rows] - offsets[0])
-    out = np.empty(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
     out_offsets = np.zeros(rows + 1, np.int32)
     composing = np.zeros(rows, np.bool_)
     controls = np.zeros(rows, np.int64)
@@ -168,4 +172,4 @@ def ja_safe(data, offsets, action, target, voiced, semivoiced):  # type: ignore[
             last, last_at = code, o
             o = encode_utf8(code, out, o)
         out_offsets[row + 1] = o
-    return out[:o].copy(), out_offsets, composing, controls
+    return out[:o], out_offsets, composing, controls

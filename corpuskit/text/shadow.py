@@ -15,7 +15,7 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.text.buffers import Bytes, CodePoints, Offsets, Positions, utf8_view
-from corpuskit.text.normalize import decode_utf8, ja_safe, joins_emoji
+from corpuskit.text.normalize import decode_utf8, ja_safe, joins_emoji, room_for
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
     COMPOSES,
@@ -59,10 +59,12 @@ def shadow_column(texts: pa.Array) -> Shadow:
     """The shadows of a string column."""
     data, offsets = utf8_view(texts)
     size = int(offsets[-1] - offsets[0])
-    folded = _shadow(data, offsets, size, *fold_table(), *ja_safe_table()[1:])
-    if folded[1][-1] < 0:
-        folded = _shadow(data, offsets, _MOST_PER_BYTE * size, *fold_table(), *ja_safe_table()[1:])
-    codes, ends, origin, controls, composing = folded
+    for room in (size, _MOST_PER_BYTE * size):
+        codes, origin = np.empty(room, np.uint32), np.empty(room, np.uint32)
+        ends, controls, composing = _shadow(data, offsets, codes, origin, *fold_table(), *ja_safe_table()[1:])
+        if ends[-1] >= 0:
+            break
+    codes, origin = codes[: ends[-1]], origin[: ends[-1]]
     # a few documents hold combining characters, and fewer still need them put together
     rebuilt = {row: found for row in np.flatnonzero(composing) if (found := _composed(data, offsets[row : row + 2]))}
     if not rebuilt:
@@ -81,7 +83,7 @@ def shadow_column(texts: pa.Array) -> Shadow:
 def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | None:
     """The shadow of one row put in NFC, and its origins; None where it is in NFC as it is."""
     safe, (first, rest) = ja_safe_table(), shadow_table()
-    mapped, *_ = ja_safe(data, offsets, *safe)
+    mapped, *_ = ja_safe(data, offsets, room_for(offsets), *safe)
     if unicodedata.is_normalized("NFC", mapped.tobytes().decode("utf-8", "surrogatepass")):
         return None
     text = data[offsets[0] : offsets[1]].tobytes().decode("utf-8", "surrogatepass")
@@ -123,15 +125,14 @@ _MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes
 
 
 @njit(cache=True, nogil=True)
-def _shadow(data, offsets, size, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
-    """The fields of a Shadow, and which rows hold what may compose; the last offset is -1 if `size` codes are too few.
+def _shadow(data, offsets, codes, origin, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
+    """Write codes and origins; the offsets, controls, and which rows hold what may compose.
 
-    A byte makes one code or less, but for the few characters that expand; pages that are not written to cost nothing.
+    The last offset is -1 if the room does not do. A byte makes one code or less, but for the few characters that
+    expand; pages that are not written to cost nothing.
     """
     rows = len(offsets) - 1
     ends = np.zeros(rows + 1, np.int64)
-    codes = np.empty(size, np.uint32)
-    origin = np.empty(size, np.uint32)
     controls = np.zeros(rows, np.int64)
     composing = np.zeros(rows, np.bool_)
     o = 0
@@ -188,9 +189,9 @@ def _shadow(data, offsets, size, first, rest, target, voiced, semivoiced):  # ty
             if folded & EXPANDS:
                 start = np.int64((folded & ~EXPANDS) >> np.uint32(5))
                 length = np.int64(folded & np.uint32(31))
-                if o + length + offsets[rows] - i > size:
+                if o + length + offsets[rows] - i > len(codes):
                     ends[rows] = -1
-                    return codes, ends, origin, controls, composing
+                    return ends, controls, composing
                 for k in range(length):
                     codes[o] = rest[start + k]
                     origin[o] = index
@@ -200,4 +201,4 @@ def _shadow(data, offsets, size, first, rest, target, voiced, semivoiced):  # ty
                 origin[o] = index
                 o += 1
         ends[row + 1] = o
-    return codes[:o], ends, origin[:o], controls, composing
+    return ends, controls, composing
