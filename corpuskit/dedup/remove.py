@@ -15,7 +15,7 @@ from corpuskit.dedup.outcome import HAS_DUPLICATES
 from corpuskit.dedup.signatures import read_documents
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
-from corpuskit.engine.tables import FAST_LEVEL, TableWriter
+from corpuskit.engine.tables import FAST_ZSTD, TableWriter
 from corpuskit.filters.removed import RemovedWriter
 from corpuskit.schema import DOCUMENT, REMOVED, add_sizes
 
@@ -36,7 +36,7 @@ def remove(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any
     seen = 0
     totals, lost = dict.fromkeys(("chars_kept", "bytes_kept"), 0), dict.fromkeys(("chars_in", "bytes_in"), 0)
     with (
-        TableWriter(scratch / "kept.parquet", DOCUMENT, FAST_LEVEL) as kept,
+        TableWriter(scratch / "kept.parquet", DOCUMENT, FAST_ZSTD) as kept,
         RemovedWriter(scratch / "removed.parquet", params["removed"]) as removed,
         TableWriter(scratch / "signals.parquet", SIGNALS) as signals,
     ):

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from corpuskit.config import Measuring
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
-from corpuskit.engine.tables import TableWriter
+from corpuskit.engine.tables import LZ4, ZSTD, TableWriter
 from corpuskit.filters import cut, upstream, urls, words
 from corpuskit.filters.language import language_probability
 from corpuskit.filters.removed import RemovedWriter
@@ -123,7 +123,12 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
         files["cut"] = CUT
     quarantine = Quarantine(scratch)
     with ExitStack() as stack:
-        out = {kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", s)) for kind, s in files.items()}
+        out = {
+            kind: stack.enter_context(
+                TableWriter(scratch / f"{kind}.parquet", schema, LZ4 if kind == "signals" else ZSTD)
+            )
+            for kind, schema in files.items()
+        }
         if rules is not None:
             out["removed"] = stack.enter_context(RemovedWriter(scratch / "removed.parquet", params["removed"]))
         for batch in read_documents(shard, quarantine):
