@@ -115,7 +115,7 @@ def _utf8(codes, offsets, out):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):  # type: ignore[no-untyped-def]
     counts = np.zeros(NUM_CODE_POINTS, np.int32)
-    distinct = np.empty(NUM_CODE_POINTS, np.int32)
+    distinct = np.empty(NUM_CODE_POINTS + 1, np.int32)
     by_class = np.zeros(CLASS + 1, np.int64)
     for row in range(len(offsets) - 1):
         start, end = char_offsets[row], char_offsets[row + 1]
@@ -127,10 +127,10 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
         previous = np.uint32(0xFFFFFFFF)
         for i in range(start, end):
             code = chars[i]
-            if counts[code] == 0:
-                distinct[num_distinct] = code
-                num_distinct += 1
-            counts[code] += 1
+            count = counts[code]
+            distinct[num_distinct] = code  # without a branch, which could not be foretold
+            num_distinct += count == 0
+            counts[code] = count + 1
             run = run + 1 if code == previous else 1
             longest_run = max(longest_run, run)
             previous = code
