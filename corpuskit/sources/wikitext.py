@@ -195,7 +195,7 @@ def _prune_headings(text: str) -> str:
 
 _LINK_COLON = re.compile(r"\[\[(?=[ \t]*+[^\[\]|{}\n:]{0,14}+:)")
 _LINK_EMPTY_LABEL = re.compile(r"(\[\[[^\[\]|\n]*+)\|\]\]")
-_LINK_BEGIN = re.compile(r"\[\[(?:[^\[\]|{}\n]*+(?:\||\{\{!\}\}))?+")
+_LINK_BEGIN = re.compile(r"\[\[(?!\[(?!\[))(?:[^\[\]|{}\n]*+(?:\||\{\{!\}\}))?+")
 _LINK_END = re.compile(r"\]\]")
 _EXTERNAL_LINK = re.compile(
     r"\[(?:(?:https?|ftps?|ircs?|gopher|telnet|news|nntp|svn|git)://|//|mailto:|news:)[^\s\[\]<>]*+"

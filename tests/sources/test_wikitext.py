@@ -113,6 +113,7 @@ RULES = {
         "* {{Flagicon|JPN}} 日本\n* {{JPN}} {{USA}} 山手線\n* {{POR}} Lisbon {{x}} {{y}}, end",
         "- 日本\n- 山手線\n- Lisbon, end",
     ),
+    "a link in brackets": ("[[[茶の湯|茶]]]と[[[湯]]]", "[茶]と[湯]"),
     "a bar written as a template": ("[[茶の湯{{!}}茶]]と[[File:a.jpg{{!}}thumb]]湯", "茶と湯"),
     "quotation marks in quotation marks": ("文『「{{x}}」』。“{{y}}”文", "文。文"),
     "nowiki keeps its contents": (
