@@ -195,7 +195,8 @@ def _prune_headings(text: str) -> str:
 
 _LINK_COLON = re.compile(r"\[\[(?=[ \t]*+[^\[\]|{}\n:]{0,14}+:)")
 _LINK_EMPTY_LABEL = re.compile(r"(\[\[[^\[\]|\n]*+)\|\]\]")
-_LINK_BEGIN = re.compile(r"\[\[(?!\[(?!\[))(?:[^\[\]|{}\n]*+(?:\||\{\{!\}\}))?+")
+_TARGET = r"[^\[\]|{}\n]*+(?:\||\{\{!\}\})"
+_LINK_BEGIN = re.compile(rf"\[\[(?!\[{_TARGET})(?:{_TARGET})?+")  # of [[[a|b]]] the first bracket is not the link's
 _LINK_END = re.compile(r"\]\]")
 _EXTERNAL_LINK = re.compile(
     r"\[(?:(?:https?|ftps?|ircs?|gopher|telnet|news|nntp|svn|git)://|//|mailto:|news:)[^\s\[\]<>]*+"
