@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 BATCH_BYTES = 16 << 20  # text bytes a batch may hold before it is handed on; bounds a worker's memory
 BATCH_ROWS = 4096
+NUMBER_ROWS = 1 << 16  # of a table without texts: each row group costs a fixed time a column
 
 ROWS = pa.schema([("row", pa.int64())])  # a selection of rows of another file: their numbers, ascending
 
@@ -27,12 +28,13 @@ _PAGE_CHECK_ROWS = 64  # pages near 1 MB also where rows are long: zstd takes a 
 class TableWriter:
     """Writes one Parquet file batch by batch. The file exists, with its schema, even when no batch comes.
 
-    Small batches are gathered into row groups of at most BATCH_ROWS rows or BATCH_BYTES bytes, so that the file's
-    bytes depend on its rows alone as long as batches come cut the same way.
+    Small batches are gathered into row groups of about `group` rows or BATCH_BYTES bytes, so that the file's bytes
+    depend on its rows alone as long as batches come cut the same way.
     """
 
-    def __init__(self, path: Path, schema: pa.Schema, compression: Compression = ZSTD) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, compression: Compression = ZSTD, group: int = BATCH_ROWS) -> None:
         self.rows = 0
+        self._group = group
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._writer = pq.ParquetWriter(
@@ -52,7 +54,7 @@ class TableWriter:
         self.rows += batch.num_rows
         self._waiting.append(batch)
         if (
-            sum(b.num_rows for b in self._waiting) >= BATCH_ROWS
+            sum(b.num_rows for b in self._waiting) >= self._group
             or sum(b.get_total_buffer_size() for b in self._waiting) >= BATCH_BYTES
         ):
             self.cut()

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from corpuskit.config import Measuring
 from corpuskit.engine.plan import Shard
 from corpuskit.engine.run import Stage
-from corpuskit.engine.tables import LZ4, ZSTD, TableWriter
+from corpuskit.engine.tables import LZ4, NUMBER_ROWS, TableWriter
 from corpuskit.filters import cut, upstream, urls, words
 from corpuskit.filters.language import language_probability
 from corpuskit.filters.removed import RemovedWriter
@@ -125,7 +125,7 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     with ExitStack() as stack:
         out = {
             kind: stack.enter_context(
-                TableWriter(scratch / f"{kind}.parquet", schema, LZ4 if kind == "signals" else ZSTD)
+                TableWriter(scratch / f"{kind}.parquet", schema, *((LZ4, NUMBER_ROWS) if kind == "signals" else ()))
             )
             for kind, schema in files.items()
         }
