@@ -37,6 +37,7 @@ class TableWriter:
         self._group = group
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = self._waiting_bytes = 0
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -53,10 +54,9 @@ class TableWriter:
             return
         self.rows += batch.num_rows
         self._waiting.append(batch)
-        if (
-            sum(b.num_rows for b in self._waiting) >= self._group
-            or sum(b.get_total_buffer_size() for b in self._waiting) >= BATCH_BYTES
-        ):
+        self._waiting_rows += batch.num_rows
+        self._waiting_bytes += batch.get_total_buffer_size()
+        if self._waiting_rows >= self._group or self._waiting_bytes >= BATCH_BYTES:
             self.cut()
 
     def cut(self) -> None:
@@ -64,7 +64,7 @@ class TableWriter:
         if self._waiting:
             table = pa.Table.from_batches(self._waiting, self._schema).combine_chunks()
             self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-            self._waiting = []
+            self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
     def __enter__(self) -> TableWriter:
         return self

@@ -11,6 +11,7 @@ import regex
 from numba import njit
 
 from corpuskit.filters.chars import CLASS, Chars, trait_table, word_list
+from corpuskit.text.buffers import room
 from corpuskit.text.normalize import encode_utf8
 from corpuskit.text.tables import (
     DIGIT,
@@ -70,7 +71,7 @@ def measure_characters(text: Chars) -> npt.NDArray[np.float64]:
 
 def _compression_ratio(text: Chars) -> npt.NDArray[np.float64]:
     """LZ4 block over UTF-8 bytes of the shadow; 0 for a document without chars."""
-    data = np.empty(4 * len(text.codes) + 4, np.uint8)
+    data = room(4 * len(text.codes) + 4, np.uint8)
     ends = _utf8(text.codes, text.offsets, data)
     buffer, codec = pa.py_buffer(data), pa.Codec("lz4_raw")
     sizes = np.diff(ends)
@@ -128,7 +129,7 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
         for i in range(start, end):
             code = chars[i]
             count = counts[code]
-            distinct[num_distinct] = code  # without a branch, which could not be foretold
+            distinct[num_distinct] = code  # without a branch, which could not be predicted
             num_distinct += count == 0
             counts[code] = count + 1
             run = run + 1 if code == previous else 1

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.config import data_dir
-from corpuskit.text.buffers import CodePoints, Positions
+from corpuskit.text.buffers import CodePoints, Positions, room
 from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import DIGIT, HIRAGANA, KANJI, KATAKANA, LATIN, NEWLINE, OTHER_LETTER, SPACE, class_table
 
@@ -45,7 +45,7 @@ class Chars(NamedTuple):
 
 def read_chars(shadow: Shadow) -> Chars:
     """The characters of a batch of shadows."""
-    traits, chars = np.empty(len(shadow.codes), np.uint8), np.empty(len(shadow.codes) + 1, np.uint32)
+    traits, chars = room(len(shadow.codes), np.uint8), room(len(shadow.codes), np.uint32)
     char_offsets = _read(shadow.codes, shadow.offsets, trait_table(), traits, chars)
     return Chars(shadow.codes, shadow.offsets, traits, chars[: char_offsets[-1]], char_offsets, shadow.controls)
 

@@ -122,11 +122,10 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     if measuring.lines:
         files["cut"] = CUT
     quarantine = Quarantine(scratch)
+    how = {"signals": (LZ4, NUMBER_ROWS)}
     with ExitStack() as stack:
         out = {
-            kind: stack.enter_context(
-                TableWriter(scratch / f"{kind}.parquet", schema, *((LZ4, NUMBER_ROWS) if kind == "signals" else ()))
-            )
+            kind: stack.enter_context(TableWriter(scratch / f"{kind}.parquet", schema, *how.get(kind, ())))
             for kind, schema in files.items()
         }
         if rules is not None:

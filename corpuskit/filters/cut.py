@@ -26,7 +26,7 @@ from pydantic import Field
 from corpuskit.config import Strict, UserError, data_dir, load_yaml, suggest
 from corpuskit.filters import cut_kernels, line_kinds
 from corpuskit.schema import CUT
-from corpuskit.text.buffers import string_column, utf8_view
+from corpuskit.text.buffers import room, string_column, utf8_view
 from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import DIGIT, NEWLINE, PUNCTUATION, SPACE, SYMBOL, class_table
 
@@ -126,7 +126,7 @@ def cut_column(texts: pa.Array, lines: str) -> Cut:
     data, byte_offsets = utf8_view(texts)
     chars = cut_kernels.to_characters(spans, shadow.offsets, shadow.origin, data, byte_offsets)
     size = int(byte_offsets[-1] - byte_offsets[0])
-    kept, cut = np.empty(size, np.uint8), np.empty(size, np.uint8)
+    kept, cut = room(size, np.uint8), room(size, np.uint8)
     kept_offsets, cut_offsets = cut_kernels.take_out(data, byte_offsets, chars, kept, cut)
     columns = [
         pa.array(chars[:, 0]),
@@ -136,7 +136,7 @@ def cut_column(texts: pa.Array, lines: str) -> Cut:
         pa.array(known.names, pa.string()).take(pa.array(where[:, 1])),
         string_column(cut[: cut_offsets[-1]].copy(), cut_offsets),
     ]
-    rest, origin = np.empty(len(codes), np.uint32), np.empty(len(codes), np.uint32)
+    rest, origin = room(len(codes), np.uint32), room(len(codes), np.uint32)
     ends = cut_kernels.take_out_of_shadow(codes, offsets, shadow.origin, spans, chars, rest, origin)
     corrected = Shadow(rest[: ends[-1]], ends, origin[: ends[-1]], shadow.controls)
     pieces = pa.RecordBatch.from_arrays(columns, schema=PIECE)

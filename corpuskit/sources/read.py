@@ -51,7 +51,7 @@ COLUMN_READERS: dict[str, Callable[[Input, dict[str, str], Quarantine], Iterator
     "parquet": read_parquet,
 }
 
-BATCH_BYTES = 4 << 20  # of text: code points and signals of a batch stay in the caches, a fifth faster than with 16 MB
+READ_BYTES = 4 << 20  # of columns: code points and signals of a batch stay in the caches; with 16 MB a fifth slower
 
 # the files of rules/ that a reader reads
 RULES_OF: dict[str, tuple[str, ...]] = {
@@ -64,7 +64,7 @@ RULES_OF: dict[str, tuple[str, ...]] = {
 
 
 def read_documents(shard: Shard, quarantine: Quarantine) -> Iterator[pa.RecordBatch]:
-    """The documents of a shard's first input, in batches of at most BATCH_ROWS rows or about BATCH_BYTES of text.
+    """The documents of a shard's first input, in batches of at most BATCH_ROWS rows or about READ_BYTES of text.
 
     The shard's labels say how to read it: `reader`, `source`, `lang`, `file` (the upstream file, where the input is
     made from it) and the field map (fields.py).
@@ -90,7 +90,7 @@ def _gather(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         waiting.append(batch)
         rows += batch.num_rows
         size += batch.nbytes
-        if rows >= BATCH_ROWS or size >= BATCH_BYTES:
+        if rows >= BATCH_ROWS or size >= READ_BYTES:
             yield from _joined(waiting)
             waiting, rows, size = [], 0, 0
     yield from _joined(waiting)
@@ -114,7 +114,7 @@ def _columns(records: Iterator[Record], source: Input, quarantine: Quarantine) -
             quarantine.add(source.name, number, str(error), text[:200])
             continue
         size += 3 * len(text)  # at most; exact sizes would cost an encoding
-        if len(waiting) == BATCH_ROWS or size >= BATCH_BYTES:
+        if len(waiting) == BATCH_ROWS or size >= READ_BYTES:
             yield _batch(waiting)
             waiting, size = [], 0
     if waiting:

@@ -26,7 +26,7 @@ from corpuskit.sources.wikitext import is_disambiguation, is_redirect, wikitext_
 
 RANGE_BYTES = 8 << 20  # compressed bytes a shard aims at
 MAX_PAGE = 64 << 20
-LT, GT, AMP, QUOT = (int.from_bytes(name, "big") for name in (b"lt;", b"gt;", b"amp;", b"quot;"))
+_LT, _GT, _AMP, _QUOT = (int.from_bytes(name, "big") for name in (b"&lt;", b"&gt;", b"&amp;", b"&quot;"))
 
 _TITLE = re.compile(rb"<title>(.*?)</title>", re.DOTALL)
 _NAMESPACE = re.compile(rb"<ns>(-?\d+)</ns>")
@@ -154,20 +154,20 @@ def _unescape_four(data: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> i
         byte = data[at]
         at += 1
         if byte == ord("&"):
-            entity = np.uint64(0)  # up to its semicolon, a byte after the other
+            entity = np.uint64(byte)  # up to its semicolon, a byte after the other; the longest is &quot;
             length = 0
             while length < 5 and at + length < end:
                 entity = entity << np.uint64(8) | np.uint64(data[at + length])
                 length += 1
                 if data[at + length - 1] == ord(";"):
                     break
-            if entity == LT:
+            if entity == _LT:
                 byte = ord("<")
-            elif entity == GT:
+            elif entity == _GT:
                 byte = ord(">")
-            elif entity == QUOT:
+            elif entity == _QUOT:
                 byte = ord('"')
-            elif entity != AMP:
+            elif entity != _AMP:
                 return -1
             at += length
         out[size] = byte

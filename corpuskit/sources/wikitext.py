@@ -29,7 +29,7 @@ from corpuskit.sources.wikitext_words import COLON, MARK, UNCLOSED, Pattern, Wor
 MAX_DEPTH = 40  # templates nested deeper than this are dropped unread (MediaWiki expands 40 levels as well)
 MAX_TABLE_DEPTH = 8
 MAX_TITLE = 60  # chars; a longer heading is no section's name
-LONG_NAME = 100  # chars; what is longer is not worth keeping
+LONG_NAME = 100  # chars; what is longer is not cached
 
 
 def wikitext_to_text(source: str) -> str:
@@ -100,7 +100,7 @@ _LITERAL = str.maketrans({char: f"&#{ord(char)};" for char in "[]{}<>|'=*#:;_!-"
 def _drop_comments(text: str) -> str:
     """Comments out, with their line where they fill it. One that is not closed takes its paragraph."""
     out: list[str] = []
-    line = -1  # out[line] ends with a line end, and nothing but blanks and comments came since; -1: other text came
+    line = -1  # where in out the last line end is, if only blanks and comments followed; else -1
     position = 0
     last = text.rfind("-->")  # no end is looked for behind it: that would be quadratic
     while position < len(text):
@@ -195,7 +195,8 @@ def _prune_headings(text: str) -> str:
 
 _LINK_COLON = re.compile(r"\[\[(?=[ \t]*+[^\[\]|{}\n:]{0,14}+:)")
 _LINK_EMPTY_LABEL = re.compile(r"(\[\[[^\[\]|\n]*+)\|\]\]")
-_TARGET = r"[^\[\]|{}\n]*+(?:\||\{\{!\}\})"
+_LINK_ESCAPED_PIPE = re.compile(r"(\[\[[^\[\]|{}\n]*+)\{\{!\}\}")
+_TARGET = r"[^\[\]|{}\n]*+\|"
 _LINK_BEGIN = re.compile(rf"\[\[(?!\[{_TARGET})(?:{_TARGET})?+")  # of [[[a|b]]] the first bracket is not the link's
 _LINK_END = re.compile(r"\]\]")
 _EXTERNAL_LINK = re.compile(
@@ -218,6 +219,8 @@ def _unlink(text: str, words: Words) -> str:
         if COLON in text:
             text = words.broken_file.sub(MARK, text)
             text = words.prefixed_link.sub("[[", text).replace(COLON, "")
+    if "{{!}}" in text:
+        text = _LINK_ESCAPED_PIPE.sub(r"\1|", text)
     if "|]]" in text:
         text = _LINK_EMPTY_LABEL.sub(r"\1]]", text)
     return _LINK_END.sub("", _LINK_BEGIN.sub("", text))
@@ -373,7 +376,7 @@ _BLANK_LINES = re.compile(r"\n\n\n++")  # literal beginnings are searched fast, 
 
 
 def _on_lines(text: str, sign: re.Pattern[str], mend: Callable[[str], str]) -> str:
-    """What `mend` makes of each line that holds a sign, which is found faster than what is to be mended."""
+    """The text with each line that holds a sign mended; the sign is found faster than what is to be mended."""
     pieces: list[str] = []
     position = 0
     while match := sign.search(text, position):
@@ -408,7 +411,7 @@ def _plain_lists(text: str) -> str:
 
 _ROUND = re.compile(rf"([（(])[^（）()\n{MARK}]*+{MARK}[^（）()\n]*+[）)]")
 _PART = re.compile(r"([、，,;；/／]|(?<=[^ ])[:：](?= *\Z))")
-_ROUND_END = re.compile(rf"{MARK}[^（）()\n]*+[）)]")  # what begins with MARK is found fast
+_ROUND_END = re.compile(rf"{MARK}[^（）()\n{MARK}]*+[）)]")  # what begins with MARK is found fast
 _QUOTED = {"「": "」", "『": "』", "“": "”", "[": "]", '"': '"'}
 _CLOSING = ("。", "、", "，", "）", "」", "』", ",", ";", ")")
 
@@ -421,28 +424,37 @@ def _repair(text: str, words: Words) -> str:
     first, *rest = text.split(MARK)
     out = [first]
     for after in filter(None, rest):
-        before = out[-1]
-        for _ in range(2):  # 『「」』
-            if before and after and _QUOTED.get(before[-1]) == after[0]:
-                before, after = before[:-1], after[1:]
-        left, right = before[-1:], after[:1]
-        if left == " ":
-            if before.endswith("\n- "):
-                after = after.lstrip(" ")
-            elif right == " " and "\u3000" <= after[1:2] <= "\u9fff":
-                before, after = before[:-1], after[1:]
-            elif right and right in " ,.;:)":
-                before = before[:-1]
-        elif left == "\n":
-            if not before.endswith("=\n") and after.lstrip().startswith(_CLOSING):
-                before, after = before[:-1], after.lstrip()
-        elif left == "、" and right and right in "、。":
-            before = before[:-1]
-        elif left == "。" and right and right in "。、":
-            after = after[1:]
-        out[-1] = before
-        out.append(after)
+        while out and after:  # of a piece nothing may be left: then the one before it stands beside
+            before, after = _mend_seam(out.pop(), after)
+            if before:
+                out.append(before)
+                break
+        if after:
+            out.append(after)
     return "".join(out)
+
+
+def _mend_seam(before: str, after: str) -> tuple[str, str]:
+    """What stands on both sides of something that was removed, without the marks and blanks that belonged to it."""
+    for _ in range(2):  # 『「」』
+        if before and after and _QUOTED.get(before[-1]) == after[0]:
+            before, after = before[:-1], after[1:]
+    left, right = before[-1:], after[:1]
+    if left == " ":
+        if before.endswith("\n- "):
+            after = after.lstrip(" ")
+        elif right == " " and "\u3000" <= after[1:2] <= "\u9fff":
+            before, after = before[:-1], after[1:]
+        elif right and right in " ,.;:)":
+            before = before[:-1]
+    elif left == "\n":
+        if not before.endswith("=\n") and after.lstrip().startswith(_CLOSING):
+            before, after = before[:-1], after.lstrip()
+    elif left == "、" and right and right in "、。":
+        before = before[:-1]
+    elif left == "。" and right and right in "。、":
+        after = after[1:]
+    return before, after
 
 
 def _mend_brackets(line: str, words: Words) -> str:

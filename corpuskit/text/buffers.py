@@ -1,11 +1,12 @@
 """Arrow string columns seen as numpy arrays, and back, without copying.
 
 Kernels read and write UTF-8 the way Arrow stores it: one byte buffer and row offsets. The large arrays they write are
-made by numpy and handed to them: numpy asks the system for huge pages, numba's own np.empty does not, and half of the
-shadow's time went into mapping small ones.
+handed to them (`room`): with numba's own np.empty half of the shadow's time went into mapping fresh memory.
 """
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int32]
 CodePoints = npt.NDArray[np.uint32]
 Positions = npt.NDArray[np.int64]
+Number = TypeVar("Number", np.uint8, np.uint32)
 
 
 def utf8_view(column: pa.Array) -> tuple[Bytes, Offsets]:
@@ -37,6 +39,12 @@ def utf8_view(column: pa.Array) -> tuple[Bytes, Offsets]:
 def string_column(data: Bytes, offsets: Offsets) -> pa.Array:
     """A string column over the given buffers; the bytes must be valid UTF-8."""
     return pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+
+
+def room(size: int, kind: type[Number]) -> npt.NDArray[Number]:
+    """An array of any contents, from Arrow's pool: it hands out the same memory again and again, already mapped."""
+    held = pa.allocate_buffer(max(1, size) * np.dtype(kind).itemsize)
+    return np.frombuffer(held, kind)[:size]
 
 
 @njit(cache=True, nogil=True)

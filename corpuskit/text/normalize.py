@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numba import njit
 
-from corpuskit.text.buffers import Bytes, Offsets, Positions, string_column, utf8_view
+from corpuskit.text.buffers import Bytes, Offsets, Positions, room, string_column, utf8_view
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
     COMPOSING,
@@ -123,7 +123,7 @@ def joins_emoji(code):  # type: ignore[no-untyped-def]
 def room_for(offsets: Offsets) -> Bytes:
     """Room for the texts at these offsets as ja_safe leaves them."""
     size = int(offsets[-1] - offsets[0])
-    return np.empty(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
+    return room(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
 
 
 @njit(cache=True, nogil=True)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 
-from corpuskit.text.buffers import Bytes, CodePoints, Offsets, Positions, utf8_view
+from corpuskit.text.buffers import Bytes, CodePoints, Offsets, Positions, room, utf8_view
 from corpuskit.text.normalize import decode_utf8, ja_safe, joins_emoji, room_for
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
@@ -59,8 +59,8 @@ def shadow_column(texts: pa.Array) -> Shadow:
     """The shadows of a string column."""
     data, offsets = utf8_view(texts)
     size = int(offsets[-1] - offsets[0])
-    for room in (size, _MOST_PER_BYTE * size):
-        codes, origin = np.empty(room, np.uint32), np.empty(room, np.uint32)
+    for most in (size, _MOST_PER_BYTE * size):  # a byte makes one code or less, but for the few that expand
+        codes, origin = room(most, np.uint32), room(most, np.uint32)
         ends, controls, composing = _shadow(data, offsets, codes, origin, *fold_table(), *ja_safe_table()[1:])
         if ends[-1] >= 0:
             break
@@ -128,8 +128,7 @@ _MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes
 def _shadow(data, offsets, codes, origin, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
     """Write codes and origins; the offsets, controls, and which rows hold what may compose.
 
-    The last offset is -1 if the room does not do. A byte makes one code or less, but for the few characters that
-    expand; pages that are not written to cost nothing.
+    The last offset is -1 if they are too small.
     """
     rows = len(offsets) - 1
     ends = np.zeros(rows + 1, np.int64)

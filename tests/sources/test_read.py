@@ -340,7 +340,7 @@ def test_batches_are_bounded_in_rows_and_bytes(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "a.jsonl").write_bytes(b'{"text": "xxxxxxxxxx"}\n' * (BATCH_ROWS + 1))
     shard = Shard("s", (as_input(str(tmp_path / "a.jsonl")),), {"reader": "jsonl", "source": "web", "lang": "ja"})
     assert [b.num_rows for b in read_documents(shard, Quarantine(tmp_path))] == [BATCH_ROWS, 1]
-    monkeypatch.setattr(read_module, "BATCH_BYTES", 300)
+    monkeypatch.setattr(read_module, "READ_BYTES", 300)
     (tmp_path / "a.txt").write_bytes(b"xxxxxxxxxx\n" * (BATCH_ROWS + 1))
     shard = Shard("s", (as_input(str(tmp_path / "a.txt")),), {"reader": "lines", "source": "web", "lang": "ja"})
     assert {b.num_rows for b in read_documents(shard, Quarantine(tmp_path))} == {10, (BATCH_ROWS + 1) % 10}

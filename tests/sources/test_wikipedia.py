@@ -241,6 +241,7 @@ def test_a_real_dump_cut_inside_a_stream_gives_articles_and_says_so() -> None:
         "&#39;&apos;&amp;",
         "& &lt",
         "&eacute;&lt;",
+        "&\0lt;&\0amp;",
     ],
 )
 def test_entities_are_undone_once_as_html_undoes_them(raw: str) -> None:

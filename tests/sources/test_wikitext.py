@@ -113,6 +113,9 @@ RULES = {
         "* {{Flagicon|JPN}} 日本\n* {{JPN}} {{USA}} 山手線\n* {{POR}} Lisbon {{x}} {{y}}, end",
         "- 日本\n- 山手線\n- Lisbon, end",
     ),
+    "nothing left of a piece": ("文、「{{x}}」{{y}}。{{x}}\n{{y}}。A 「{{x}}」{{y}}, b", "文。A, b"),
+    "an empty label behind a bar": ("[[茶{{!}}]]", "茶"),
+    "an empty comment that does not end": ("茶<!-->湯\n\n飯", "茶\n\n飯"),
     "a link in brackets": ("[[[茶の湯|茶]]]と[[[湯]]]", "[茶]と[湯]"),
     "a bar written as a template": ("[[茶の湯{{!}}茶]]と[[File:a.jpg{{!}}thumb]]湯", "茶と湯"),
     "quotation marks in quotation marks": ("文『「{{x}}」』。“{{y}}”文", "文。文"),
@@ -252,6 +255,7 @@ TOKENS = [
     "'''", "\n", "\n\n", "\n==", "==\n", "\n== 脚注 ==\n", "\n* ", "\n;a : ", "[[File:", "[[Category:",
     "[[en:", "[[:", "{{{", "}}}", "{{lang|en|", "{{convert|1|", "{{!}}", "(", ")", "（", "）", "、", " ",
     "&amp;", "&#x", "__NOTOC__", "[http://x ", "]", "\x03", "\x04", "\r", "茶", "word", "\ud800",
+    "{{x}}", "<ref/>", "「{{x}}」", "、{{x}}",
 ]  # fmt: skip
 
 
