@@ -23,6 +23,7 @@ import html
 import re
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TypeVar
 
 from corpuskit.sources.wikitext_words import COLON, MARK, UNCLOSED, Pattern, Words, word_lists
 
@@ -30,6 +31,14 @@ MAX_DEPTH = 40  # templates nested deeper than this are dropped unread (MediaWik
 MAX_TABLE_DEPTH = 8
 MAX_TITLE = 60  # chars; a longer heading is no section's name
 LONG_NAME = 100  # chars; what is longer is not cached
+
+Result = TypeVar("Result")
+
+
+def _cached(function: Callable[[str], Result]) -> Callable[[str], Result]:
+    """For names, which come again and again. Long ones are not kept: a hostile dump may hold many."""
+    remembered = lru_cache(maxsize=4096)(function)
+    return lambda name: remembered(name) if len(name) < LONG_NAME else function(name)
 
 
 def wikitext_to_text(source: str) -> str:
@@ -45,7 +54,7 @@ def wikitext_to_text(source: str) -> str:
         if "<nowiki" in text:
             text = _NOWIKI.sub(lambda match: match[1].translate(_LITERAL), text)
         text = words.dropped_tags.sub(MARK, text)
-    text = _drop_sections(text, words)
+    text = _drop_sections(text)
     text = _unlink(text, words)
     if "{{" in text or "}}" in text:
         text = _expand_templates(text)
@@ -124,20 +133,16 @@ def _drop_comments(text: str) -> str:
 _HEADING = re.compile(r"\n(=[^\n]*=)[ \t]*+(?=\n)")
 
 
+@_cached
 def _heading(line: str) -> tuple[int, str]:
     """Level and title of '== title =='."""
-    return _short_heading(line) if len(line) < LONG_NAME else _short_heading.__wrapped__(line)
-
-
-@lru_cache(maxsize=4096)  # the same ones come again and again
-def _short_heading(line: str) -> tuple[int, str]:
     left = len(line) - len(line.lstrip("="))
     right = len(line) - len(line.rstrip("="))
     level = min(left, right, 6)
     return level, line[level : len(line) - level].strip()
 
 
-def _drop_sections(text: str, words: Words) -> str:
+def _drop_sections(text: str) -> str:
     """The sections named in dropped_sections out, their subsections too."""
     kept: list[str] = []
     position = 0
@@ -159,7 +164,7 @@ def _drop_sections(text: str, words: Words) -> str:
     return "".join(kept) if kept else text
 
 
-@lru_cache(maxsize=4096)  # the same titles come again and again
+@_cached
 def _is_dropped(title: str) -> bool:
     words = word_lists()
     title = title.strip(" \t'　:：").casefold()
@@ -254,7 +259,7 @@ def _expand_templates(text: str) -> str:
     return _UNCLOSED_LINE.sub(MARK, text) if UNCLOSED in text else text
 
 
-@lru_cache(maxsize=4096)  # the same names come again and again
+@_cached
 def _named(name: str) -> tuple[list[Pattern] | None, bool]:
     """The patterns of a template's name as it is written, and whether a colon in it begins the first parameter."""
     words = word_lists()
@@ -277,7 +282,7 @@ def _expand(pieces: list[str], begin: int) -> str:
     """What the template whose source is pieces[begin:] becomes."""
     first = pieces[begin]
     name, _, rest = first.partition("|")
-    patterns, colon = _named(name) if len(name) < LONG_NAME else _named.__wrapped__(name)
+    patterns, colon = _named(name)
     if patterns is None:
         return MARK
     if colon:
