@@ -7,6 +7,7 @@ which character of the text it came from. The shadow is never stored.
 
 from __future__ import annotations
 
+import functools
 import unicodedata
 from typing import NamedTuple
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.text.buffers import Bytes, CodePoints, Offsets, Positions, room, utf8_view
-from corpuskit.text.normalize import decode_utf8, ja_safe, joins_emoji, room_for
+from corpuskit.text.normalize import decode_utf8, joins_emoji
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
     COMPOSES,
@@ -27,7 +28,6 @@ from corpuskit.text.tables import (
     JOINER,
     NUM_CODE_POINTS,
     SPECIAL,
-    VOICING,
     fold_table,
     ja_safe_table,
     shadow_table,
@@ -82,43 +82,41 @@ def shadow_column(texts: pa.Array) -> Shadow:
 
 def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | None:
     """The shadow of one row put in NFC, and its origins; None where it is in NFC as it is."""
-    safe, (first, rest) = ja_safe_table(), shadow_table()
-    mapped, *_ = ja_safe(data, offsets, room_for(offsets), *safe)
-    if unicodedata.is_normalized("NFC", mapped.tobytes().decode("utf-8", "surrogatepass")):
+    size = int(offsets[-1] - offsets[0])
+    codes, origin = room(size, np.uint32), room(size, np.uint32)
+    ends, *_ = _shadow(data, offsets, codes, origin, *fold_table(shadow=False), *ja_safe_table()[1:])
+    codes, origin = codes[: ends[-1]], origin[: ends[-1]]
+    text = codes.tobytes().decode("utf-32-le", "surrogatepass")
+    if unicodedata.is_normalized("NFC", text):
         return None
-    text = data[offsets[0] : offsets[1]].tobytes().decode("utf-8", "surrogatepass")
-    pieces: list[tuple[str, int]] = []  # a starter with what may join it, and where it stands
-    last = 0
-    for index, char in enumerate(text):
-        code = ord(char)
-        what = safe.action[code]
-        if (
-            what == DROP
-            or (what == JOINER and not joins_emoji(last))
-            or (char == "\n" and text[index - 1 : index] == "\r")
-        ):
-            continue
-        if what == VOICING:
-            joined = int((safe.voiced if code == HALF_DAKUTEN else safe.semivoiced)[last])
-            if joined:
-                pieces[-1] = (pieces[-1][0][:-1] + chr(joined), pieces[-1][1])
-                last = joined
-                continue
-        last = 0x0A if what == CARRIAGE_RETURN else int(safe.target[code])
-        if what == COMPOSING and pieces:
-            pieces[-1] = (pieces[-1][0] + chr(last), pieces[-1][1])
-        else:
-            pieces.append((chr(last), index))
-    codes: list[int] = []
-    origin: list[int] = []
-    for piece, index in pieces:
-        for char in unicodedata.normalize("NFC", piece):
-            folded = int(first[ord(char)])
-            start, length = (folded & 0x7FFFFFFF) >> 5, folded & 31
-            folds = rest[start : start + length].tolist() if folded & EXPANDS else [folded]
-            codes += folds
-            origin += [index] * len(folds)
-    return np.array(codes, np.uint32), np.array(origin, np.uint32)
+    joins = ja_safe_table().action[codes] == COMPOSING
+    joins[:1] = False
+    starts = np.append(np.flatnonzero(~joins), len(codes))  # of a character with what may join it
+    pieces, origins, done = [], [], 0
+    for at in np.flatnonzero((np.diff(starts) > 1) | (starts[:-1] == 0)).tolist():
+        start, end = int(starts[at]), int(starts[at + 1])
+        piece = _nfc(text[start:end])
+        pieces += [codes[done:start], piece]
+        origins += [origin[done:start], np.full(len(piece), origin[start])]
+        done = end
+    codes, origin = np.concatenate([*pieces, codes[done:]]), np.concatenate([*origins, origin[done:]])
+
+    first, rest = shadow_table()
+    folded = first[codes]
+    expanding = np.flatnonzero(folded & EXPANDS)
+    lengths = np.ones(len(codes), np.int64)
+    lengths[expanding] = folded[expanding] & np.uint32(31)
+    ends = np.cumsum(lengths)
+    codes, origin = np.repeat(folded, lengths), np.repeat(origin, lengths)
+    for at in expanding.tolist():
+        start, length = int(folded[at] & ~EXPANDS) >> 5, lengths[at]
+        codes[ends[at] - length : ends[at]] = rest[start : start + length]
+    return codes, origin
+
+
+@functools.lru_cache(4096)
+def _nfc(text: str) -> CodePoints:
+    return np.frombuffer(unicodedata.normalize("NFC", text).encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 _MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes

@@ -151,16 +151,16 @@ CONTROL = 7  # a SPECIAL beside DROP, CARRIAGE_RETURN, JOINER and VOICING: dropp
 
 
 @functools.cache
-def fold_table() -> ShadowTable:
-    """ja-safe and then the shadow table, per code point."""
-    safe, shadow = ja_safe_table(), shadow_table()
-    first = shadow.first[safe.target]
+def fold_table(shadow: bool = True) -> ShadowTable:
+    """ja-safe and then the shadow table, per code point; without `shadow` ja-safe alone."""
+    safe, (first, rest) = ja_safe_table(), shadow_table()
+    first = first[safe.target] if shadow else safe.target.copy()
     first[safe.action == COMPOSING] |= COMPOSES
     for what in (DROP, CARRIAGE_RETURN, JOINER, VOICING):
         first[safe.action == what] = SPECIAL | np.uint32(what)
     controls = np.array([*range(0x20), *range(0x7F, 0xA0)])
     first[controls[safe.action[controls] == DROP]] = SPECIAL | np.uint32(CONTROL)
-    return ShadowTable(first, shadow.rest)
+    return ShadowTable(first, rest)
 
 
 @functools.cache
