@@ -208,12 +208,9 @@ def _longest_periodic_run(chars):  # type: ignore[no-untyped-def]
         i = period
         while True:
             stride = max(period, best - period + 1)
-            i += stride - 1
+            i = _next_equal(chars, i + stride - 1, stride, period)
             if i >= n:
                 break
-            if chars[i] != chars[i - period]:
-                i += 1
-                continue
             first = i  # the first of the equal pairs around i
             while first > period and chars[first - 1] == chars[first - 1 - period]:
                 first -= 1
@@ -228,3 +225,13 @@ def _longest_periodic_run(chars):  # type: ignore[no-untyped-def]
                         break
             i = after + 1  # chars[after] differs
     return best
+
+
+@njit(cache=True, nogil=True)
+def _next_equal(chars, start, stride, period):  # type: ignore[no-untyped-def]
+    """The first place, from `start` on in strides, whose char is that of `period` places before; past the end if none."""
+    i, end = np.uint64(start), np.uint64(len(chars))  # unsigned: no look at each index whether it is negative
+    step, back = np.uint64(stride), np.uint64(period)
+    while i < end and chars[i] != chars[i - back]:
+        i += step
+    return np.int64(i)

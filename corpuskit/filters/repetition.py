@@ -18,6 +18,7 @@ from corpuskit.filters.chars import Chars
 from corpuskit.text.buffers import longest_row
 
 SHORTEST, LONGEST = 5, 10  # duplicate n-grams
+_NONE = np.uint32(0xFFFFFFFF)  # no place
 _SEEN_BITS = 24  # at most; more places than that only mean more false alarms
 REPETITION = (
     *(f"top_{n}gram_char_fraction" for n in (2, 3, 4)),
@@ -42,37 +43,39 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
     offset on if `by_row`, and else one for all rows.
     """
     longest = max(1, longest_row(offsets))
+    text = np.empty(longest + LONGEST, np.uint32)  # a row, with _NONE behind it, so that no n-gram goes on at its end
     hashes = np.empty(longest, np.uint32)
-    ceilings = np.empty(longest, np.int32)  # no n-gram that starts here is more frequent
-    counters = np.empty(1 << 16, np.int32)
+    ceilings = np.empty(longest, np.uint32)  # no n-gram that starts here is more frequent
+    counters = np.empty(1 << 16, np.uint32)
     bits = 6
     while bits < _SEEN_BITS and 1 << bits < 4 * longest:
         bits += 1
     seen = np.empty(1 << bits, np.uint8)
-    work = np.empty((5, longest + 1), np.int32)
-    lengths = np.empty(longest, np.uint8)
-    slots, keys = np.empty(256, np.int32), np.empty(64, np.uint64)
+    work = np.empty((4, longest + 1), np.uint32)
+    lengths, cover = np.empty(longest, np.uint8), np.empty(longest, np.uint8)
+    slots, keys = np.empty(256, np.uint32), np.empty(64, np.uint64)
     for row in range(len(offsets) - 1):
-        text = symbols[offsets[row] : offsets[row + 1]]
-        n = len(text)
+        n = offsets[row + 1] - offsets[row]
         if n < 3:
             continue
+        text[:n] = symbols[offsets[row] : offsets[row + 1]]
+        text[n : n + LONGEST] = _NONE
         widths = ends[offsets[row] : offsets[row + 1] + 1] if by_row else ends[: n + 1]
         width = widths[n] - widths[0]
-        guess = _ceilings(text, hashes, counters, ceilings)
+        guess = _ceilings(text[:n], hashes, counters, ceilings)
         floor, frequent_places = guess + 1, 0
         for size in range(2, 5):
             best, best_width, floor, frequent_places = _top(
-                text, size, ceilings[: n - 1], guess, floor, frequent_places, widths, work
+                text, n, size, ceilings, guess, floor, frequent_places, widths, work
             )
             out[row, size - 2] = min(1.0, best * best_width / width)
             guess = max(best // 2, 2)
         if n >= SHORTEST:
-            bits = _hash_5grams(text, hashes, seen)
+            bits = _hash_5grams(text[:n], hashes, seen)
             places = _twice(hashes[: n - SHORTEST + 1], seen, work[0])
             if places > len(keys):
-                slots, keys = np.empty(4 * places, np.int32), np.empty(places, np.uint64)
-            covered, frequent = _duplicates(text, hashes, bits, places, work, lengths, slots, keys, widths)
+                slots, keys = np.empty(4 * places, np.uint32), np.empty(places, np.uint64)
+            covered, frequent = _duplicates(text, n, hashes, bits, places, work, lengths, cover, slots, keys, widths)
             for size in range(SHORTEST, LONGEST + 1):
                 out[row, size - 2] = covered[size] / width
             if out.shape[1] > LONGEST - 1:
@@ -95,11 +98,11 @@ def _ceilings(text, hashes, counters, ceilings):  # type: ignore[no-untyped-def]
         counters[hashes[i]] += 1
     for i in range(last):
         ceilings[i] = counters[hashes[i]]
-    return counters[: 1 << bits].max()
+    return np.int64(counters[: 1 << bits].max())
 
 
 @njit(cache=True, nogil=True)
-def _top(text, size, ceilings, guess, floor, listed, widths, work):  # type: ignore[no-untyped-def]
+def _top(text, n, size, ceilings, guess, floor, listed, widths, work):  # type: ignore[no-untyped-def]
     """How often the most frequent n-gram occurs (0 if once) and its width; of equally frequent ones the longest.
 
     Only n-grams that may occur `guess` times are counted; when none does, the guess is lowered. They start at places
@@ -107,16 +110,16 @@ def _top(text, size, ceilings, guess, floor, listed, widths, work):  # type: ign
     when the guess falls below that. Returns floor and listed as well, for the next size.
     """
     places, counts, often = work[0], work[1], work[2]
-    last = len(text) - size + 1
+    last = n - size + 1
     while True:
         if guess < floor:
             floor, listed = max(guess // 4, 2), 0
-            for i in range(len(ceilings)):
+            for i in range(n - 1):
                 often[listed] = i
                 listed += ceilings[i] >= floor
         candidates = 0
         for at in range(listed):
-            i = often[at]
+            i = np.int64(often[at])
             if i >= last:
                 break
             ceiling = ceilings[i]
@@ -128,32 +131,24 @@ def _top(text, size, ceilings, guess, floor, listed, widths, work):  # type: ign
         while 1 << bits < 2 * candidates:
             bits += 1
         shift, mask = np.uint64(64 - bits), (1 << bits) - 1
-        slots = np.full(mask + 1, -1, np.int32)
+        slots = np.full(mask + 1, _NONE, np.uint32)
         best, best_width = 1, 0
         for at in range(candidates):
-            i = places[at]
+            i = np.int64(places[at])
             key = np.uint64(0)
             for k in range(size):
                 key = (key + np.uint64(text[i + k])) * np.uint64(0x9E3779B97F4A7C15)
             slot = np.int64(key >> shift)
-            while slots[slot] >= 0:
-                first = slots[slot]
-                k = 0
-                while k < size and text[first + k] == text[i + k]:
-                    k += 1
-                if k == size:
-                    break
+            first = np.int64(min(slots[slot], places[at]))
+            while not _same(text, first, i, size):
                 slot = (slot + 1) & mask
-            if slots[slot] < 0:
-                slots[slot] = i
-                counts[i] = 1
-                continue
-            first = slots[slot]
-            counts[first] += 1
+                first = np.int64(min(slots[slot], places[at]))
+            slots[slot] = first
+            counts[first] = 1 + counts[first] * (first < i)
             if counts[first] >= best:
                 wide = widths[i + size] - widths[i]
                 if counts[first] > best or wide > best_width:
-                    best, best_width = counts[first], wide
+                    best, best_width = np.int64(counts[first]), wide
         if best >= guess or guess <= 2:
             return best if best > 1 else 0, best_width, floor, listed
         guess = max(best, guess // 2, 2)
@@ -194,18 +189,18 @@ def _twice(hashes, seen, places):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _duplicates(text, hashes, bits, found, work, lengths, slots, keys, widths):  # type: ignore[no-untyped-def]
+def _duplicates(text, n, hashes, bits, found, work, lengths, cover, slots, keys, widths):  # type: ignore[no-untyped-def]
     """Characters covered by n-grams that occurred earlier, by size, and occurrences of the most frequent 5-grams.
 
     `work[0]` lists the `found` places whose 5-gram may occur twice.
     """
-    n = len(text)
-    places, nearest, counts, run_to, items = work[0], work[1], work[2], work[3], work[4]
+    places, nearest, counts, items = work[0], work[1], work[2], work[3]
     once = n - SHORTEST + 1 - found
-    found = _roots(text, hashes, bits, found, places, nearest, counts, run_to, lengths, slots)
+    lengths[:n] = 0
+    found = _roots(text, hashes, bits, found, places, nearest, counts, lengths, slots)
     repeated = num_roots = 0
     for at in range(found):
-        i = places[at]
+        i = np.int64(places[at])
         is_root = np.int64(nearest[i] == i)
         places[repeated] = i
         repeated += 1 - is_root
@@ -215,91 +210,102 @@ def _duplicates(text, hashes, bits, found, work, lengths, slots, keys, widths): 
 
     rest = 0
     for at in range(repeated):
-        i = places[at]
+        i = np.int64(places[at])
         items[rest] = i
         rest += np.int64((lengths[i] < LONGEST) & (i + lengths[i] < n))
     while rest > 1:
-        rest = _extend(text, items, rest, nearest, lengths, slots, keys, counts)
+        rest = _extend(text, n, items, rest, nearest, lengths, slots, keys, counts)
         items, counts = counts, items
 
-    covered, to = np.zeros(LONGEST + 1, np.int64), np.full(LONGEST + 1, widths[0], np.int64)
-    for at in range(repeated):
-        i = places[at]
-        begin, last = np.int64(widths[i]), run_to[i]
-        for size in range(SHORTEST, lengths[i] + 1):
-            end = np.int64(widths[min(last + size, n)])
-            covered[size] += end - max(to[size], begin)
-            to[size] = end
+    covered = np.zeros(LONGEST + 1, np.int64)
+    if repeated:
+        _cover(lengths[:n], cover[:n])
+        for size in range(SHORTEST, LONGEST + 1):
+            chars = np.int32(0)
+            for i in range(n):
+                chars = np.int32(chars + np.int32(widths[i + 1] - widths[i]) * np.int32(cover[i] >= size))
+            covered[size] = chars
     return covered, frequent
 
 
 @njit(cache=True, nogil=True)
-def _roots(text, hashes, bits, found, places, nearest, counts, run_to, lengths, slots):  # type: ignore[no-untyped-def]
+def _cover(lengths, cover):  # type: ignore[no-untyped-def]
+    """The size of the largest repeated n-gram that covers a symbol; it is covered by one of each smaller size as well."""
+    cover[:] = lengths
+    for back in range(1, LONGEST):
+        shortest = np.uint8(back + 1)
+        begun, here = lengths[:-back], cover[back:]  # slices, for the sake of vector instructions
+        for i in range(len(begun)):
+            here[i] = max(here[i], begun[i] if begun[i] >= shortest else np.uint8(0))
+
+
+@njit(cache=True, nogil=True)
+def _roots(text, hashes, bits, found, places, nearest, counts, lengths, slots):  # type: ignore[no-untyped-def]
     """Find the root of the 5-gram at each of `places`: where it stands first. How many of the places stay in the list.
 
     `nearest` is the root, `counts` tells of a root how often its 5-gram stands anywhere, `lengths` how many symbols (0
     for a root, at most LONGEST) a place has in common with its root. Where that is LONGEST, the two are followed as
     long as they agree: `run_to` is the last place of such a run, and of its places only the first one stays.
     """
-    n = len(text)
     size_bits = 4
     while 1 << size_bits < found + found // 2:
         size_bits += 1
     left, right, mask = max(size_bits - bits, 0), max(bits - size_bits, 0), (1 << size_bits) - 1
-    slots[: mask + 1] = -1
+    slots[: mask + 1] = _NONE
     at = kept = 0
     while at < found:
-        i = places[at]
-        places[kept] = i
+        here = places[at]
+        places[kept] = here
         at += 1
         kept += 1
-        slot = (np.int64(hashes[i]) << left) >> right
-        root = slots[slot] if slots[slot] >= 0 else i  # without a branch: which of them it is cannot be foretold
-        while not _same(text, root, i):
-            slot = (slot + 1) & mask
-            root = slots[slot] if slots[slot] >= 0 else i
+        i = np.int64(here)
+        slot = np.int64(np.uint32((hashes[i] << left) >> right))
+        root = np.int64(min(slots[slot], here))
+        while not _same(text, root, i, SHORTEST):
+            slot = np.int64(np.uint32((slot + 1) & mask))
+            root = np.int64(min(slots[slot], here))
         slots[slot] = root
-        counts[root] = 1 + (counts[root] if root != i else 0)
+        again = root < i
+        counts[root] = 1 + counts[root] * again
         nearest[i] = root
-        run_to[i] = i
-        lengths[i] = 0
-        if root == i:
-            continue
-        length = _common(text, root, i, SHORTEST)
+        length = _common(text, root, i) * again
         lengths[i] = length
         if length < LONGEST:
             continue
-        first = i
         root += 1
         i += 1
-        while i + LONGEST <= n and text[i + LONGEST - 1] == text[root + LONGEST - 1]:
+        while text[i + LONGEST - 1] == text[root + LONGEST - 1]:
             nearest[i] = nearest[root]
             counts[nearest[i]] += 1
+            lengths[i] = LONGEST
             root += 1
             i += 1
-        run_to[first] = i - 1
-        at += i - 1 - first
+        at += i - 1 - here
     return kept
 
 
 @njit(cache=True, nogil=True)
-def _same(text, a, b):  # type: ignore[no-untyped-def]
-    """Whether the 5 symbols at two places are equal."""
+def _same(text, a, b, size):  # type: ignore[no-untyped-def]
+    """Whether the `size` (2 to SHORTEST) symbols at two places are equal: without a branch, as in _common."""
     return (
         (text[a] == text[b])
         & (text[a + 1] == text[b + 1])
-        & (text[a + 2] == text[b + 2])
-        & (text[a + 3] == text[b + 3])
-        & (text[a + 4] == text[b + 4])
+        & ((text[a + 2] == text[b + 2]) | (size < 3))
+        & ((text[a + 3] == text[b + 3]) | (size < 4))
+        & ((text[a + 4] == text[b + 4]) | (size < 5))
     )
 
 
 @njit(cache=True, nogil=True)
-def _common(text, a, b, length):  # type: ignore[no-untyped-def]
-    """How many symbols, at most LONGEST, are equal from a place and from a later one on; `length` are known to be."""
-    most = min(LONGEST, len(text) - b)
-    while length < most and text[a + length] == text[b + length]:
-        length += 1
+def _common(text, a, b):  # type: ignore[no-untyped-def]
+    """How many symbols, at most LONGEST, are equal from two places on: SHORTEST are known to be.
+
+    Where they part cannot be foretold, so a branch at each symbol would cost more than looking at all of them.
+    """
+    length, unequal = SHORTEST, np.uint32(0)
+    for k in range(SHORTEST, LONGEST):
+        unequal |= text[a + k] ^ text[b + k]
+        length += unequal == 0
     return length
 
 
@@ -318,7 +324,7 @@ def _most_frequent(counts, wanted):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _extend(text, items, num, nearest, lengths, slots, keys, out):  # type: ignore[no-untyped-def]
+def _extend(text, n, items, num, nearest, lengths, slots, keys, out):  # type: ignore[no-untyped-def]
     """Look for an earlier place that has more symbols in common with each of `items` than its nearest one has.
 
     Such a place has the same nearest one, leaves it after as many symbols, and goes on with the same symbol. The first
@@ -328,24 +334,24 @@ def _extend(text, items, num, nearest, lengths, slots, keys, out):  # type: igno
     while 1 << size_bits < 2 * num:
         size_bits += 1
     shift, mask = np.uint64(64 - size_bits), (1 << size_bits) - 1
-    slots[: mask + 1] = -1
+    slots[: mask + 1] = _NONE
     left = 0
     for at in range(num):
-        i = items[at]
+        i = np.int64(items[at])
         length = np.int64(lengths[i])
         key = np.uint64(nearest[i]) << np.uint64(32) | np.uint64(text[i + length]) << np.uint64(4) | np.uint64(length)
         keys[at] = key
         slot = np.int64((key * np.uint64(0x9E3779B97F4A7C15)) >> shift)
-        first = slots[slot] if slots[slot] >= 0 else at
+        first = min(np.int64(slots[slot]), at)
         while keys[first] != key:
             slot = (slot + 1) & mask
-            first = slots[slot] if slots[slot] >= 0 else at
+            first = min(np.int64(slots[slot]), at)
         slots[slot] = first
         if first == at:
             continue
         nearest[i] = items[first]
-        length = _common(text, items[first], i, length + 1)
+        length = _common(text, np.int64(items[first]), i)
         lengths[i] = length
         out[left] = i
-        left += np.int64((length < LONGEST) & (i + length < len(text)))
+        left += np.int64((length < LONGEST) & (i + length < n))
     return left
