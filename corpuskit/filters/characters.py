@@ -107,8 +107,9 @@ def _utf8(codes, offsets, out):  # type: ignore[no-untyped-def]
     ends = np.zeros(len(offsets), np.int64)
     o = 0
     for row in range(len(offsets) - 1):
-        for i in range(offsets[row], offsets[row + 1]):
-            o = encode_utf8(codes[i], out, o)
+        text = codes[offsets[row] : offsets[row + 1]]
+        for i in range(len(text)):
+            o = encode_utf8(text[i], out, o)
         ends[row + 1] = o
     return ends
 
@@ -119,15 +120,15 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
     distinct = np.empty(NUM_CODE_POINTS + 1, np.int32)
     by_class = np.zeros(CLASS + 1, np.int64)
     for row in range(len(offsets) - 1):
-        start, end = char_offsets[row], char_offsets[row + 1]
-        n = end - start
+        text = chars[char_offsets[row] : char_offsets[row + 1]]
+        n = len(text)
         if n == 0:
             continue
         num_distinct = 0
         run = longest_run = 0
         previous = np.uint32(0xFFFFFFFF)
-        for i in range(start, end):
-            code = chars[i]
+        for i in range(n):
+            code = text[i]
             count = counts[code]
             distinct[num_distinct] = code  # without a branch, which could not be predicted
             num_distinct += count == 0
@@ -154,17 +155,17 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
         for k in range(num_distinct):
             counts[distinct[k]] = 0
         if has_pairs:
-            i = start
-            while i < end - 1:
-                key = (np.uint64(chars[i]) << np.uint64(32)) | np.uint64(chars[i + 1])
+            i = 0
+            while i < n - 1:
+                key = (np.uint64(text[i]) << np.uint64(32)) | np.uint64(text[i + 1])
                 at = np.searchsorted(pairs, key)
                 if at < len(pairs) and pairs[at] == key:
                     mojibake += 2
                     i += 1
                 i += 1
         kana = 0
-        for i in range(start, min(end, start + FIRST_CHARS)):
-            kind = traits[chars[i]] & CLASS
+        for i in range(min(n, FIRST_CHARS)):
+            kind = traits[text[i]] & CLASS
             kana += (kind == HIRAGANA) | (kind == KATAKANA)
 
         japanese = by_class[HIRAGANA] + by_class[KATAKANA] + by_class[KANJI]
@@ -191,7 +192,7 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
         result[17] = mojibake / n
         result[18] = kana
         result[19] = longest_run
-        result[20] = _longest_periodic_run(chars[start:end])
+        result[20] = _longest_periodic_run(text)
         result[21] = max(0.0, np.log2(n) - surprise / n)
 
 

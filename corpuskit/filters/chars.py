@@ -76,10 +76,11 @@ def _read(codes, offsets, table, traits, chars):  # type: ignore[no-untyped-def]
     char_offsets = np.zeros(len(offsets), np.int64)
     n = 0
     for row in range(len(offsets) - 1):
-        for i in range(offsets[row], offsets[row + 1]):
-            trait = table[codes[i]]
-            traits[i] = trait
-            chars[n] = codes[i]
+        text, marks = codes[offsets[row] : offsets[row + 1]], traits[offsets[row] : offsets[row + 1]]
+        for i in range(len(text)):
+            trait = table[text[i]]
+            marks[i] = trait
+            chars[n] = text[i]
             kind = trait & CLASS
             n += (kind != SPACE) & (kind != NEWLINE)
         char_offsets[row + 1] = n

@@ -89,7 +89,7 @@ def _duplicates(hashes, lengths, count, slots):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no-untyped-def]
+def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no-untyped-def]
     longest = longest_row(offsets)
     line_hashes, line_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
     paragraph_hashes, paragraph_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
@@ -98,7 +98,8 @@ def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no
     base = np.uint64(0x9E3779B97F4A7C15)
 
     for row in range(len(offsets) - 1):
-        start, end = offsets[row], offsets[row + 1]
+        text, marks = codes[offsets[row] : offsets[row + 1]], traits[offsets[row] : offsets[row + 1]]
+        end = len(text)
         n = char_offsets[row + 1] - char_offsets[row]
         if n == 0:
             continue
@@ -113,9 +114,9 @@ def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no
         last_trait = np.uint8(0)
         kana = False
 
-        for i in range(start, end + 1):
+        for i in range(end + 1):
             if i < end:
-                code, trait = codes[i], traits[i]
+                code, trait = text[i], marks[i]
             else:
                 code, trait = np.uint32(10), np.uint8(NEWLINE)
             kind = trait & CLASS
@@ -140,7 +141,7 @@ def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no
                 last_trait = trait
                 if not trait & ENDS:
                     continue
-                following = traits[i + 1] if i + 1 < end else np.uint8(NEWLINE)
+                following = marks[i + 1] if i + 1 < end else np.uint8(NEWLINE)
                 if following & (ENDS | CLOSES):
                     continue
                 if code == 0x2E:
@@ -148,7 +149,7 @@ def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no
                     next_kind = following & CLASS
                     if next_kind == LATIN:
                         continue
-                    if next_kind == DIGIT and i > start and traits[i - 1] & CLASS == DIGIT:
+                    if next_kind == DIGIT and i > 0 and marks[i - 1] & CLASS == DIGIT:
                         continue
             if sentence:
                 sentence_hashes[num_sentences], sentence_lengths[num_sentences] = sentence_hash, sentence
@@ -156,7 +157,7 @@ def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no
                 max_sentence = max(max_sentence, sentence)
                 if sentence > LONG_SENTENCE:
                     long_sentence_chars += sentence
-                if sentence > 2 and last1 == last2 and last2 == last3 and marks[last1] & _ELLIPSIS:
+                if sentence > 2 and last1 == last2 and last2 == last3 and flags[last1] & _ELLIPSIS:
                     sentence_ellipses += 1
                 sentence, sentence_hash = 0, np.uint64(0)
             if kind != NEWLINE:
@@ -171,8 +172,8 @@ def _lines(codes, offsets, traits, char_offsets, marks, out):  # type: ignore[no
                 under_30 += length < LINE_UNDER
                 long_chars += length if length > LONG_LINE else 0
                 kanaless += not kana
-                bullets += (marks[first] & _BULLET) != 0 and first != second
-                ellipses += line_size > 2 and last1 == last2 and last2 == last3 and (marks[last1] & _ELLIPSIS) != 0
+                bullets += (flags[first] & _BULLET) != 0 and first != second
+                ellipses += line_size > 2 and last1 == last2 and last2 == last3 and (flags[last1] & _ELLIPSIS) != 0
                 punctuated += (last_trait & (ENDS | CLOSES)) != 0
                 paragraph += length
                 paragraph_hash = (paragraph_hash ^ line_hash) * base + np.uint64(1)

@@ -198,20 +198,21 @@ def _measure(  # type: ignore[no-untyped-def]
     last_row = np.full(len(length), -1, np.int64)
     covered_to = np.empty(num_lists, np.int64)
     longest = longest_row(offsets)
-    places = np.empty(longest + 1, np.int64)  # where two symbols stand that a pattern may begin with
+    places = np.empty(longest + 1, np.uint32)  # where two symbols stand that a pattern may begin with
     for row in range(rows):
         low, high = offsets[row], offsets[row + 1]
+        text = codes[low:high]
         n = counted
         num_places = 0
         before = np.int64(0)
-        for i in range(low, high):  # without a branch: most of these pairs begin nothing, but many do
-            symbol = np.int64(symbols[codes[i]] & _NUMBER)
+        for i in range(len(text)):  # without a branch: most of these pairs begin nothing, but many do
+            symbol = np.int64(symbols[text[i]] & _NUMBER)
             pair = _pair(before, symbol)
-            places[num_places] = i - 1
+            places[num_places] = i
             num_places += (pairs[pair >> 3] >> (pair & 7)) & 1
             before = symbol
         for at in range(num_places):
-            i = np.int64(places[at])
+            i = low + np.int64(places[at]) - 1
             if i < low:  # symbol 0 before the first one
                 continue
             node = following[following[0, symbols[codes[i]] & _NUMBER], symbols[codes[i + 1]] & _NUMBER]
