@@ -230,7 +230,7 @@ def _longest_periodic_run(chars):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _next_equal(chars, start, stride, period):  # type: ignore[no-untyped-def]
-    """The first place, from `start` on in strides, whose char is that of `period` places before; past the end if none."""
+    """The first place from `start` on, in strides, whose char is that of `period` places before; or past the end."""
     i, end = np.uint64(start), np.uint64(len(chars))  # unsigned: no look at each index whether it is negative
     step, back = np.uint64(stride), np.uint64(period)
     while i < end and chars[i] != chars[i - back]:

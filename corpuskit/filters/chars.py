@@ -19,7 +19,8 @@ from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import DIGIT, HIRAGANA, KANJI, KATAKANA, LATIN, NEWLINE, OTHER_LETTER, SPACE, class_table
 
 CLASS = 15
-ENDS, CLOSES, WORD = 16, 32, 64  # ends a sentence; closes a quotation or bracket; a letter or digit
+# ends a sentence; closes a quotation or bracket; a letter or digit; white space
+ENDS, CLOSES, WORD, WHITE = 16, 32, 64, 128
 
 ENDING = "。.!?"  # ． ！ ？ are . ! ? in the shadow
 CLOSING = "」』)]）\"'”’】〉》"
@@ -56,6 +57,7 @@ def trait_table() -> npt.NDArray[np.uint8]:
     table = class_table().copy()
     letters = np.isin(table, (HIRAGANA, KATAKANA, KANJI, LATIN, DIGIT, OTHER_LETTER))
     table[letters] |= WORD
+    table[np.isin(table, (SPACE, NEWLINE))] |= WHITE
     for char in ENDING:
         table[ord(char)] |= ENDS
     for char in CLOSING:
@@ -81,7 +83,6 @@ def _read(codes, offsets, table, traits, chars):  # type: ignore[no-untyped-def]
             trait = table[text[i]]
             marks[i] = trait
             chars[n] = text[i]
-            kind = trait & CLASS
-            n += (kind != SPACE) & (kind != NEWLINE)
+            n += not trait & WHITE
         char_offsets[row + 1] = n
     return char_offsets

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from corpuskit.filters.chars import CLASS, CLOSES, ENDS, Chars
+from corpuskit.filters.chars import CLASS, CLOSES, ENDS, WHITE, Chars
 from corpuskit.text.buffers import longest_row
 from corpuskit.text.tables import DIGIT, HIRAGANA, KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE
 
@@ -89,6 +89,30 @@ def _duplicates(hashes, lengths, count, slots):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def _ends_in_ellipsis(text, marks, last, flags):  # type: ignore[no-untyped-def]
+    """Whether the last three chars up to `last`, which there are, are one ellipsis character."""
+    if not flags[text[last]] & _ELLIPSIS:
+        return False
+    found, i = 1, last
+    while found < 3:
+        i -= 1
+        if marks[i] & CLASS != SPACE:
+            if text[i] != text[last]:
+                return False
+            found += 1
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _repeated(text, marks, first, last):  # type: ignore[no-untyped-def]
+    """Whether the next char of the line is the same as its first."""
+    i = first + 1
+    while i <= last and marks[i] & CLASS == SPACE:
+        i += 1
+    return i <= last and text[i] == text[first]
+
+
+@njit(cache=True, nogil=True)
 def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no-untyped-def]
     longest = longest_row(offsets)
     line_hashes, line_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)
@@ -107,63 +131,54 @@ def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no
         max_line = short = under_30 = long_chars = kanaless = bullets = ellipses = punctuated = 0
         max_paragraph = paragraph = max_sentence = long_sentence_chars = sentence_ellipses = 0
         line_chars = 0
-        line_hash, length, margin = np.uint64(0), 0, 0  # margin: white space seen since the last char
-        paragraph_hash, sentence_hash, sentence = np.uint64(0), np.uint64(0), 0
-        last1 = last2 = last3 = first = second = np.uint32(0)  # chars of the line
-        line_size = 0  # chars of the line
-        last_trait = np.uint8(0)
-        kana = False
-
-        for i in range(end + 1):
-            if i < end:
-                code, trait = text[i], marks[i]
-            else:
-                code, trait = np.uint32(10), np.uint8(NEWLINE)
-            kind = trait & CLASS
-            if kind == SPACE:
-                margin += 1
-                continue
-            if kind != NEWLINE:
-                length = length + 1 + margin if line_size else 1
-                margin = 0
-                value = np.uint64(code) + np.uint64(1)
+        line_hash, sentence_hash, paragraph_hash = np.uint64(0), np.uint64(0), np.uint64(0)
+        line_size = sentence = 0  # chars so far
+        first = last = 0  # where the line's first and last char stand
+        kinds = 0  # a bit for each class of char in the line
+        i = 0
+        while i <= end:
+            begin = i
+            ends = False
+            while i < end and not (marks[i] & WHITE or ends):
+                value = np.uint64(text[i]) + np.uint64(1)
                 line_hash = line_hash * base + value
                 sentence_hash = sentence_hash * base + value
-                sentence += 1
-                kana |= (kind == HIRAGANA) | (kind == KATAKANA)
-                if line_size < 2:
-                    if line_size == 0:
-                        first = code
-                    else:
-                        second = code
-                line_size += 1
-                last3, last2, last1 = last2, last1, code
-                last_trait = trait
-                if not trait & ENDS:
-                    continue
-                following = marks[i + 1] if i + 1 < end else np.uint8(NEWLINE)
+                kinds |= 1 << np.int64(marks[i] & CLASS)
+                ends = (marks[i] & ENDS) != 0
+                i += 1
+            if i > begin:
+                first = first if line_size else begin
+                last = i - 1
+                line_size += i - begin
+                sentence += i - begin
+            following = marks[i] if i < end else np.uint8(NEWLINE)
+            kind = following & CLASS
+            if ends:
                 if following & (ENDS | CLOSES):
                     continue
-                if code == 0x2E:
+                if text[last] == 0x2E:
                     # neither in 3．14 nor in URLs and names
-                    next_kind = following & CLASS
-                    if next_kind == LATIN:
+                    if kind == LATIN:
                         continue
-                    if next_kind == DIGIT and i > 0 and marks[i - 1] & CLASS == DIGIT:
+                    if kind == DIGIT and last > 0 and marks[last - 1] & CLASS == DIGIT:
                         continue
+            else:
+                i += 1
+                if kind == SPACE:
+                    continue
             if sentence:
                 sentence_hashes[num_sentences], sentence_lengths[num_sentences] = sentence_hash, sentence
                 num_sentences += 1
                 max_sentence = max(max_sentence, sentence)
                 if sentence > LONG_SENTENCE:
                     long_sentence_chars += sentence
-                if sentence > 2 and last1 == last2 and last2 == last3 and flags[last1] & _ELLIPSIS:
-                    sentence_ellipses += 1
+                sentence_ellipses += sentence > 2 and _ends_in_ellipsis(text, marks, last, flags)
                 sentence, sentence_hash = 0, np.uint64(0)
-            if kind != NEWLINE:
+            if ends:
                 continue
-            newlines += i < end
+            newlines += i <= end
             if line_size:
+                length = last - first + 1
                 line_hashes[num_lines], line_lengths[num_lines] = line_hash, length
                 num_lines += 1
                 line_chars += length
@@ -171,20 +186,18 @@ def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no
                 short += length <= SHORT_LINE
                 under_30 += length < LINE_UNDER
                 long_chars += length if length > LONG_LINE else 0
-                kanaless += not kana
-                bullets += (flags[first] & _BULLET) != 0 and first != second
-                ellipses += line_size > 2 and last1 == last2 and last2 == last3 and (flags[last1] & _ELLIPSIS) != 0
-                punctuated += (last_trait & (ENDS | CLOSES)) != 0
+                kanaless += not kinds & (1 << HIRAGANA | 1 << KATAKANA)
+                bullets += (flags[text[first]] & _BULLET) != 0 and not _repeated(text, marks, first, last)
+                ellipses += line_size > 2 and _ends_in_ellipsis(text, marks, last, flags)
+                punctuated += (marks[last] & (ENDS | CLOSES)) != 0
                 paragraph += length
                 paragraph_hash = (paragraph_hash ^ line_hash) * base + np.uint64(1)
-            if paragraph and (line_size == 0 or i == end):
+            if paragraph and (line_size == 0 or i > end):
                 paragraph_hashes[num_paragraphs], paragraph_lengths[num_paragraphs] = paragraph_hash, paragraph
                 num_paragraphs += 1
                 max_paragraph = max(max_paragraph, paragraph)
                 paragraph, paragraph_hash = 0, np.uint64(0)
-            line_hash, length, margin, line_size = np.uint64(0), 0, 0, 0
-            first = second = np.uint32(0)
-            kana = False
+            line_hash, line_size, kinds = np.uint64(0), 0, 0
 
         duplicate_lines, duplicate_line_chars = _duplicates(line_hashes, line_lengths, num_lines, slots)
         duplicate_paragraphs, duplicate_paragraph_chars = _duplicates(

@@ -230,7 +230,7 @@ def _duplicates(text, n, hashes, bits, found, work, lengths, cover, slots, keys,
 
 @njit(cache=True, nogil=True)
 def _cover(lengths, cover):  # type: ignore[no-untyped-def]
-    """The size of the largest repeated n-gram that covers a symbol; it is covered by one of each smaller size as well."""
+    """The size of the largest repeated n-gram that covers each symbol; one of each smaller size covers it as well."""
     cover[:] = lengths
     for back in range(1, LONGEST):
         shortest = np.uint8(back + 1)
