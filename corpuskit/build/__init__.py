@@ -3,7 +3,7 @@
 raw/        what was fetched                      mirrors of the hosts' paths, each file with its receipt
 split/      streams cut into parts                (CC-100)
 clean/      documents, signals, cut, ...          per language
-decide/     verdicts, rows, samples               per language
+decide/     verdicts, rows                        per language
 dedup/      signatures, clusters, kept, removed   per language
 corpus/     kept, findings                        per language: the corpus
 tokenizer/  tokenizer.model

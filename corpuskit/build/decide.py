@@ -153,8 +153,8 @@ def compare_rules(space: Workspace, plan: DecidePlan) -> dict[str, Any]:
     """
     import pyarrow as pa
 
-    from corpuskit.filters.decide import SAMPLE, smallest
     from corpuskit.filters.diff import LEFT, add, compare
+    from corpuskit.filters.sample import SAMPLE, smallest
     from corpuskit.report.samples import excerpt, read_texts
 
     if plan.other is None:

@@ -94,7 +94,7 @@ def vocabularies(measuring: Measuring) -> dict[str, str]:
 def decide(
     cleaned: Sequence[Receipt], folder: Path, *, out: Path, root: Path, rules: RuleSet, runner: Runner
 ) -> list[Receipt]:
-    """Verdicts on what `clean` measured in `folder`, from the signals alone; verdicts/, rows/ and samples/ in `out`.
+    """Verdicts on what `clean` measured in `folder`, from the signals alone; verdicts/ and rows/ in `out`.
 
     Raises:
         UserError: a rule names a signal that was not measured.

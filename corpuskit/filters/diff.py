@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from corpuskit.engine.tables import read_batches
-from corpuskit.filters.decide import SAMPLE, sample_keys, signal_matrix, smallest
+from corpuskit.filters.decide import signal_matrix
 from corpuskit.filters.rules import KEPT, Verdicts, count_verdicts, judge, new_counts, rule_column
+from corpuskit.filters.sample import SAMPLE, sample_keys, smallest
 from corpuskit.rulesets import RuleSet
 from corpuskit.schema import MEASURED
 

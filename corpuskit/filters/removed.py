@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from corpuskit.config import KeepRemoved
 from corpuskit.engine.tables import TableWriter
-from corpuskit.filters.decide import sample_of, smallest
+from corpuskit.filters.sample import sample_of, smallest
 from corpuskit.schema import REMOVED
 
 

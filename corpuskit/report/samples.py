@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from corpuskit.engine.store import read_receipts
 from corpuskit.engine.tables import read_batches, read_selected
-from corpuskit.filters.decide import SAMPLE, sample_of, smallest
+from corpuskit.filters.sample import SAMPLE, sample_of, smallest
 from corpuskit.privacy.detect import find, mask
+from corpuskit.schema import VERDICT
 
 EXCERPT = 300  # characters of each document
 _WITH_SHARD = SAMPLE.append(pa.field("shard", pa.string()))
@@ -34,8 +34,8 @@ def removed_samples(workspace: Path, lang: str) -> dict[str, list[Sample]]:
     out: dict[str, list[Sample]] = {}
     duplicates = [workspace / step / lang for step in ("dedup", "paragraphs", "substring")]
     for candidates, folder, kind in (
-        (_decided(workspace / "decide" / lang), workspace / "clean" / lang, "documents"),
-        *((_duplicates(folder), folder, "removed") for folder in duplicates),
+        (_candidates(workspace / "decide" / lang, "verdicts", VERDICT.names), workspace / "clean" / lang, "documents"),
+        *((_candidates(folder, "removed", ["id", "rule", "value"]), folder, "removed") for folder in duplicates),
     ):
         chosen = smallest(pa.concat_tables([_WITH_SHARD.empty_table(), *candidates])).to_pylist()
         texts = read_texts(folder / kind, chosen)
@@ -53,23 +53,18 @@ def excerpt(text: str, length: int = EXCERPT) -> str:
     return " ".join(masked[:length].split())
 
 
-def _decided(folder: Path) -> Iterator[pa.Table]:
-    for receipt in read_receipts(folder):
-        yield _of_shard(pq.read_table(folder / "samples" / f"{receipt.shard}.parquet", schema=SAMPLE), receipt.shard)
-
-
-def _duplicates(folder: Path) -> Iterator[pa.Table]:
+def _candidates(folder: Path, kind: str, columns: list[str]) -> Iterator[pa.Table]:
+    """The removed documents of each row group of a stage's files that the sample may hold: those with a rule."""
     for receipt in read_receipts(folder):
         start = 0
-        for batch in read_batches(folder / "removed" / f"{receipt.shard}.parquet", ["id", "rule", "value"]):
-            verdicts = batch.append_column("severity", pa.array(np.ones(batch.num_rows, np.int32)))
-            candidates = sample_of(verdicts, start + np.arange(batch.num_rows))
-            yield _of_shard(smallest(pa.Table.from_batches([candidates])), receipt.shard)
+        for batch in read_batches(folder / kind / f"{receipt.shard}.parquet", columns):
+            rows = np.flatnonzero(batch["rule"].is_valid().to_numpy(zero_copy_only=False))
+            if "severity" not in columns:
+                batch = batch.append_column("severity", pa.array(np.ones(batch.num_rows, np.int32)))
+            chosen = smallest(pa.Table.from_batches([sample_of(batch.take(pa.array(rows)), start + rows)]))
+            shard = pa.array([receipt.shard] * chosen.num_rows, pa.string())
+            yield chosen.append_column(_WITH_SHARD.field("shard"), shard)
             start += batch.num_rows
-
-
-def _of_shard(candidates: pa.Table, shard: str) -> pa.Table:
-    return candidates.append_column(_WITH_SHARD.field("shard"), pa.array([shard] * candidates.num_rows, pa.string()))
 
 
 def read_texts(folder: Path, chosen: list[dict[str, Any]]) -> dict[tuple[str, int], str]:

@@ -14,7 +14,8 @@ import pytest
 from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner, map_shards
 from corpuskit.engine.store import Receipt
-from corpuskit.filters.decide import SAMPLE, SAMPLES, STAGE, sample_keys, smallest
+from corpuskit.filters.decide import STAGE
+from corpuskit.filters.sample import SAMPLE, SAMPLES, sample_keys, sample_of, smallest
 from corpuskit.rulesets import Rule
 from corpuskit.schema import MEASURED, VERDICT, document_id
 
@@ -94,7 +95,7 @@ def test_no_rules_keep_everything_and_no_documents_are_no_trouble(tmp_path: Path
     assert decide(tmp_path, ROWS, []).counts["kept"] == len(ROWS)
     assert read(tmp_path, "rows")["row"].to_pylist() == list(range(len(ROWS)))
     assert decide(tmp_path, []).counts["in"] == 0
-    assert [read(tmp_path, kind).num_rows for kind in ("verdicts", "rows", "samples")] == [0, 0, 0]
+    assert [read(tmp_path, kind).num_rows for kind in ("verdicts", "rows")] == [0, 0]
 
 
 def test_a_rule_that_is_renamed_leaves_the_rows_as_they_were(tmp_path: Path) -> None:
@@ -108,10 +109,12 @@ def test_the_sample_is_the_smallest_keyed_hashes_of_each_rule_and_severity(tmp_p
     chance = random.Random(1)
     rows = [(chance.choice([5, 30, 70, 200]), chance.choice([0.1, 0.9])) for _ in range(500)]
     decide(tmp_path, rows)
-    table = read(tmp_path, "samples")
+    [batch] = read(tmp_path, "verdicts").combine_chunks().to_batches()
+    dropped = np.flatnonzero(batch["rule"].is_valid().to_numpy(zero_copy_only=False))
+    table = smallest(pa.Table.from_batches([sample_of(batch.take(pa.array(dropped)), dropped)]))
     assert table.schema.equals(SAMPLE)
-    verdicts = read(tmp_path, "verdicts").to_pylist()
-    keys = sample_keys(read(tmp_path, "verdicts")["id"].combine_chunks()).tolist()
+    verdicts = batch.to_pylist()
+    keys = sample_keys(batch["id"]).tolist()
     for rule, severity in (("short", 1), ("short", 2), ("short", 3), ("foreign", 1)):
         of = [n for n, v in enumerate(verdicts) if (v["rule"], v["severity"]) == (rule, severity)]
         wanted = sorted(of, key=lambda n: keys[n])[:SAMPLES]

@@ -16,7 +16,7 @@ import pytest
 from corpuskit.build.files import clean_files, dedup_files, foreign_shards, plan_clean_files, plan_dedup_files
 from corpuskit.config import KeepRemoved, Paragraphs
 from corpuskit.engine.run import Runner
-from corpuskit.filters.decide import SAMPLES, sample_keys
+from corpuskit.filters.sample import SAMPLES, sample_keys
 from corpuskit.schema import REMOVED
 
 Cli = Callable[..., "subprocess.CompletedProcess[str]"]

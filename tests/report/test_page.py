@@ -7,14 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from corpuskit.engine.store import Output, Receipt, write_atomic
-from corpuskit.filters.decide import SAMPLE, sample_of, smallest
 from corpuskit.report import page as page_module
 from corpuskit.report.page import write_report
 from corpuskit.report.samples import EXCERPT
@@ -35,13 +33,11 @@ ALLOWED |= {"details", "summary", "ul", "li"}
 def decided(workspace: Path, rows: list[dict[str, Any]], name: str = "s") -> None:
     """One decided shard of which these documents were removed."""
     clean, decide = workspace / "clean" / "ja", workspace / "decide" / "ja"
-    for folder in (clean / "documents", decide / "samples"):
+    for folder in (clean / "documents", decide / "verdicts"):
         folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows, DOCUMENT), clean / "documents" / f"{name}.parquet")
-    verdicts = pa.Table.from_pylist([{"severity": 1, **r} for r in rows], VERDICT).combine_chunks()
-    candidates = [sample_of(b, np.arange(b.num_rows)) for b in verdicts.to_batches()]
-    samples = smallest(pa.Table.from_batches(candidates, SAMPLE))
-    pq.write_table(samples, decide / "samples" / f"{name}.parquet")
+    verdicts = pa.Table.from_pylist([{"severity": 1, **r} for r in rows], VERDICT)
+    pq.write_table(verdicts, decide / "verdicts" / f"{name}.parquet")
     write_atomic(decide / "receipts" / f"{name}.json", Receipt("decide", 1, name, "k", [], {}, {}, {}).to_json())
 
 
