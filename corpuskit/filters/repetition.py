@@ -18,7 +18,7 @@ from corpuskit.filters.chars import Chars
 from corpuskit.text.buffers import longest_row
 
 SHORTEST, LONGEST = 5, 10  # duplicate n-grams
-_NONE = np.uint32(0xFFFFFFFF)  # no place
+_NONE = np.uint32(0xFFFFFFFF)  # no place, or no symbol
 _SEEN_BITS = 24  # at most; more places than that only mean more false alarms
 REPETITION = (
     *(f"top_{n}gram_char_fraction" for n in (2, 3, 4)),
@@ -245,7 +245,10 @@ def _roots(text, hashes, bits, found, places, nearest, counts, lengths, slots): 
 
     `nearest` is the root, `counts` tells of a root how often its 5-gram stands anywhere, `lengths` how many symbols (0
     for a root, at most LONGEST) a place has in common with its root. Where that is LONGEST, the two are followed as
-    long as they agree: `run_to` is the last place of such a run, and of its places only the first one stays.
+    long as they agree, and of the places of such a run only the first one stays.
+
+    Places are unsigned, so that no index needs a look at its sign, and the smaller of what a slot holds and the place
+    itself is the root.
     """
     size_bits = 4
     while 1 << size_bits < found + found // 2:

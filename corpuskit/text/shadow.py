@@ -7,7 +7,6 @@ which character of the text it came from. The shadow is never stored.
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from typing import NamedTuple
 
@@ -92,15 +91,19 @@ def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | 
     joins = ja_safe_table().action[codes] == COMPOSING
     joins[:1] = False
     starts = np.append(np.flatnonzero(~joins), len(codes))  # of a character with what may join it
-    pieces, origins, done = [], [], 0
-    for at in np.flatnonzero((np.diff(starts) > 1) | (starts[:-1] == 0)).tolist():
+    lengths = np.diff(starts)
+    pieces, done = [], 0
+    for at in np.flatnonzero((lengths > 1) | (starts[:-1] == 0)).tolist():
         start, end = int(starts[at]), int(starts[at + 1])
-        piece = _nfc(text[start:end])
-        pieces += [codes[done:start], piece]
-        origins += [origin[done:start], np.full(len(piece), origin[start])]
-        done = end
-    codes, origin = np.concatenate([*pieces, codes[done:]]), np.concatenate([*origins, origin[done:]])
+        piece = unicodedata.normalize("NFC", text[start:end])
+        pieces += [text[done:start], piece]
+        lengths[at], done = len(piece), end
+    composed = "".join([*pieces, text[done:]]).encode("utf-32-le", "surrogatepass")
+    return _folded(np.frombuffer(composed, np.uint32), np.repeat(origin[starts[:-1]], lengths))
 
+
+def _folded(codes: CodePoints, origin: CodePoints) -> tuple[CodePoints, CodePoints]:
+    """NFKC code point by code point."""
     first, rest = shadow_table()
     folded = first[codes]
     expanding = np.flatnonzero(folded & EXPANDS)
@@ -112,11 +115,6 @@ def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | 
         start, length = int(folded[at] & ~EXPANDS) >> 5, lengths[at]
         codes[ends[at] - length : ends[at]] = rest[start : start + length]
     return codes, origin
-
-
-@functools.lru_cache(4096)
-def _nfc(text: str) -> CodePoints:
-    return np.frombuffer(unicodedata.normalize("NFC", text).encode("utf-32-le", "surrogatepass"), np.uint32)
 
 
 _MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes
