@@ -91,6 +91,8 @@ class TrainConfig(Strict):
     """Largest global norm of the gradient."""
     seed: int = Field(default=1234, ge=0, lt=1 << 32)
     """Seed of the initial weights."""
+    compile: bool = True
+    """Whether GPUs run blocks and loss as torch.compile makes them: some seconds more at the start, and faster then."""
     log_every: PositiveInt = 10
     """Steps between two lines on stderr; metrics.jsonl has every step."""
     eval_every: PositiveInt = 500

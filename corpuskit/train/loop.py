@@ -36,7 +36,7 @@ from corpuskit.train.config import TrainConfig
 from corpuskit.train.metrics import MetricsLog, flops_per_token, peak_flops
 from corpuskit.train.model import IGNORED, Llama, init_weights, summed_loss
 from corpuskit.train.optimizer import learning_rate, make_optimizer
-from corpuskit.train.parallel import Group, close_group, local_gradient, open_group, shard, share
+from corpuskit.train.parallel import Group, close_group, compile_blocks, local_gradient, open_group, shard, share
 from corpuskit.train.runs import (
     Checkpoint,
     Manifest,
@@ -120,6 +120,10 @@ class Trainer:
 
         with torch.device("meta"):
             self.model = Llama(config.model, order.vocab_size)
+        self.summed_loss = summed_loss
+        if config.compile and group.device.type == "cuda":
+            compile_blocks(self.model)
+            self.summed_loss = torch.compile(summed_loss)
         if group.world > 1:
             shard(self.model, group)
         self.model.to_empty(device=group.device)
@@ -212,7 +216,7 @@ class Trainer:
         padding = torch.from_numpy(~real).to(self.group.device)
         with self.group.precision():
             logits = self.model(tokens[:, :-1])
-            return summed_loss(logits, tokens[:, 1:].masked_fill(padding[:, None], IGNORED))
+            return self.summed_loss(logits, tokens[:, 1:].masked_fill(padding[:, None], IGNORED))
 
     @torch.no_grad()
     def evaluate(self) -> tuple[dict[str, float], float | None]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from corpuskit.train.config import ModelConfig  # noqa: E402
 from corpuskit.train.model import IGNORED, Llama, init_weights, rotary_tables, rotate, summed_loss  # noqa: E402
+from corpuskit.train.parallel import compile_blocks  # noqa: E402
 
 
 def shape(**changes: int | bool) -> ModelConfig:
@@ -104,3 +107,16 @@ def test_loss_is_summed_over_targets_that_count() -> None:
     targets = torch.tensor([[1, 2, IGNORED], [IGNORED, IGNORED, IGNORED]])
     assert float(summed_loss(logits, targets)) == pytest.approx(2 * torch.log(torch.tensor(50.0)).item())
     assert float(summed_loss(logits, torch.full((2, 3), IGNORED))) == 0.0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="on the CPU torch.compile needs a C++ compiler")
+def test_compiled_blocks_keep_their_names_and_give_the_same_loss_and_gradients() -> None:
+    tokens = torch.randint(0, 50, (2, 9), generator=torch.Generator().manual_seed(1))
+    plain, compiled = model(shape()), model(shape())
+    compile_blocks(compiled)
+    losses = [summed_loss(built(tokens[:, :-1]), tokens[:, 1:]) for built in (plain, compiled)]
+    torch.testing.assert_close(losses[0], losses[1])
+    for loss in losses:
+        loss.backward()
+    gradients = [{name: p.grad for name, p in built.named_parameters()} for built in (plain, compiled)]
+    torch.testing.assert_close(gradients[0], gradients[1])
