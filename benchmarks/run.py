@@ -9,6 +9,7 @@ import argparse
 import functools
 import gc
 import json
+import os
 import platform
 import re
 import shutil
@@ -471,7 +472,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     default = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
     parser.add_argument("--data", type=Path, default=default, help="folder with the texts (default: ../shared/data)")
-    parser.add_argument("--work", type=Path, help="folder for what is written (default: in memory where there is room)")
+    parser.add_argument("--work", type=Path, help="folder for what is written (default: $TMPDIR, or memory where free)")
     parser.add_argument("--step", nargs="+", choices=list(STEPS), metavar="NAME", help="only these steps")
     parser.add_argument("--peers", action="store_true", help="measure other tools as well, on the mC4 files")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures to FILE")
@@ -481,7 +482,11 @@ def main() -> int:
         return 0
     about = machine()
     print(f"corpuskit {about['corpuskit']}, Python {about['python']}, {about['cpu']}; MB/s of one core's CPU time")
-    work = args.work or (MEMORY if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ENOUGH else None)
+    work = args.work
+    if work:
+        work.mkdir(parents=True, exist_ok=True)
+    elif "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= ENOUGH:
+        work = MEMORY
     with tempfile.TemporaryDirectory(prefix="corpuskit-bench-", dir=work) as folder:
         sets = find_sets(args.data, Path(folder))
         if not sets.files:

@@ -54,12 +54,12 @@ _BULLET, _ELLIPSIS = 1, 2
 def measure_lines(text: Chars) -> npt.NDArray[np.float64]:
     """The signals of LINES: one row a document, one column a signal."""
     out = np.zeros((len(text.offsets) - 1, len(LINES)), np.float64)
-    _lines(text.codes, text.offsets, text.traits, text.char_offsets, _marks(), out)
+    _lines(text.codes, text.offsets, text.traits, text.char_offsets, _flags(), out)
     return out
 
 
 @functools.cache
-def _marks() -> npt.NDArray[np.uint8]:
+def _flags() -> npt.NDArray[np.uint8]:
     flags = np.zeros(NUM_CODE_POINTS, np.uint8)
     flags[[ord(c) for c in BULLETS]] |= _BULLET
     flags[[ord(c) for c in ELLIPSES]] |= _ELLIPSIS
@@ -136,15 +136,15 @@ def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no
         first = last = 0  # where the line's first and last char stand
         kinds = 0  # a bit for each class of char in the line
         i = 0
-        while i <= end:
+        while i <= end:  # once more at the end of the text, which ends a line as a line end does
             begin = i
-            ends = False
-            while i < end and not (marks[i] & WHITE or ends):
+            closing = False  # whether the last char may end a sentence
+            while i < end and not (marks[i] & WHITE or closing):
                 value = np.uint64(text[i]) + np.uint64(1)
                 line_hash = line_hash * base + value
                 sentence_hash = sentence_hash * base + value
                 kinds |= 1 << np.int64(marks[i] & CLASS)
-                ends = (marks[i] & ENDS) != 0
+                closing = (marks[i] & ENDS) != 0
                 i += 1
             if i > begin:
                 first = first if line_size else begin
@@ -153,7 +153,7 @@ def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no
                 sentence += i - begin
             following = marks[i] if i < end else np.uint8(NEWLINE)
             kind = following & CLASS
-            if ends:
+            if closing:
                 if following & (ENDS | CLOSES):
                     continue
                 if text[last] == 0x2E:
@@ -174,7 +174,7 @@ def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no
                     long_sentence_chars += sentence
                 sentence_ellipses += sentence > 2 and _ends_in_ellipsis(text, marks, last, flags)
                 sentence, sentence_hash = 0, np.uint64(0)
-            if ends:
+            if closing:
                 continue
             newlines += i <= end
             if line_size:

@@ -19,7 +19,7 @@ class RemovedWriter(TableWriter):
 
     Args:
         path: the file; it exists whatever is kept.
-        keep: `all`; `none`; or `sample`, of each rule the decide.SAMPLES documents of this file with the smallest keyed
+        keep: `all`; `none`; or `sample`, of each rule the sample.SAMPLES documents of this file with the smallest keyed
             hash of their id. The choice does not depend on how batches are cut, and the report, which looks at the
             smallest hashes of all files, shows the same documents as it does for `all`.
     """

@@ -43,7 +43,8 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
     offset on if `by_row`, and else one for all rows.
     """
     longest = max(1, longest_row(offsets))
-    text = np.empty(longest + LONGEST, np.uint32)  # a row, with _NONE behind it, so that no n-gram goes on at its end
+    # a row and _NONE behind it: there no two n-grams go on alike, and _same and _common may look without asking
+    text = np.empty(longest + LONGEST, np.uint32)
     hashes = np.empty(longest, np.uint32)
     ceilings = np.empty(longest, np.uint32)  # no n-gram that starts here is more frequent
     counters = np.empty(1 << 16, np.uint32)
@@ -222,7 +223,7 @@ def _duplicates(text, n, hashes, bits, found, work, lengths, cover, slots, keys,
         _cover(lengths[:n], cover[:n])
         for size in range(SHORTEST, LONGEST + 1):
             chars = np.int32(0)
-            for i in range(n):
+            for i in range(n):  # 32 bits throughout, for the sake of vector instructions
                 chars = np.int32(chars + np.int32(widths[i + 1] - widths[i]) * np.int32(cover[i] >= size))
             covered[size] = chars
     return covered, frequent
@@ -234,7 +235,7 @@ def _cover(lengths, cover):  # type: ignore[no-untyped-def]
     cover[:] = lengths
     for back in range(1, LONGEST):
         shortest = np.uint8(back + 1)
-        begun, here = lengths[:-back], cover[back:]  # slices, for the sake of vector instructions
+        begun, here = lengths[:-back], cover[back:]  # slices, for the same reason
         for i in range(len(begun)):
             here[i] = max(here[i], begun[i] if begun[i] >= shortest else np.uint8(0))
 

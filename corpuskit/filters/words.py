@@ -198,7 +198,7 @@ def _measure(  # type: ignore[no-untyped-def]
     last_row = np.full(len(length), -1, np.int64)
     covered_to = np.empty(num_lists, np.int64)
     longest = longest_row(offsets)
-    places = np.empty(longest + 1, np.uint32)  # where two symbols stand that a pattern may begin with
+    places = np.empty(longest + 1, np.uint32)  # in the row, of the second of two symbols that a pattern may begin with
     for row in range(rows):
         low, high = offsets[row], offsets[row + 1]
         text = codes[low:high]
@@ -227,11 +227,11 @@ def _measure(  # type: ignore[no-untyped-def]
                             more = np.empty((2 * n, 4), np.int64)
                             more[:n] = hits
                             hits = more
-                        at = n  # in order of end, then of start; the ends of hits lie at most a word's length apart
-                        while at > counted and hits[at - 1, 2] > end:
-                            hits[at] = hits[at - 1]
-                            at -= 1
-                        hits[at, 0], hits[at, 1], hits[at, 2], hits[at, 3] = row, i, end, pattern
+                        to = n  # in order of end, then of start; the ends of hits lie at most a word's length apart
+                        while to > counted and hits[to - 1, 2] > end:
+                            hits[to] = hits[to - 1]
+                            to -= 1
+                        hits[to, 0], hits[to, 1], hits[to, 2], hits[to, 3] = row, i, end, pattern
                         n += 1
                     pattern = also[pattern]
                 if end == high:

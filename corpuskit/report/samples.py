@@ -59,7 +59,7 @@ def _candidates(folder: Path, kind: str, columns: list[str]) -> Iterator[pa.Tabl
         start = 0
         for batch in read_batches(folder / kind / f"{receipt.shard}.parquet", columns):
             rows = np.flatnonzero(batch["rule"].is_valid().to_numpy(zero_copy_only=False))
-            if "severity" not in columns:
+            if "severity" not in columns:  # what dedup removes is a duplicate or not, by no more or less
                 batch = batch.append_column("severity", pa.array(np.ones(batch.num_rows, np.int32)))
             chosen = smallest(pa.Table.from_batches([sample_of(batch.take(pa.array(rows)), start + rows)]))
             shard = pa.array([receipt.shard] * chosen.num_rows, pa.string())

@@ -7,7 +7,6 @@ which character of the text it came from. The shadow is never stored.
 
 from __future__ import annotations
 
-import unicodedata
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow as pa
 from numba import njit
 
 from corpuskit.text.buffers import Bytes, CodePoints, Offsets, Positions, room, utf8_view
-from corpuskit.text.normalize import decode_utf8, joins_emoji
+from corpuskit.text.normalize import decode_utf8, joins_emoji, nfc
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
     COMPOSES,
@@ -81,12 +80,12 @@ def shadow_column(texts: pa.Array) -> Shadow:
 
 def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | None:
     """The shadow of one row put in NFC, and its origins; None where it is in NFC as it is."""
-    size = int(offsets[-1] - offsets[0])
+    size = int(offsets[-1] - offsets[0])  # enough: ja-safe alone makes no character of a text more than one
     codes, origin = room(size, np.uint32), room(size, np.uint32)
     ends, *_ = _shadow(data, offsets, codes, origin, *fold_table(shadow=False), *ja_safe_table()[1:])
     codes, origin = codes[: ends[-1]], origin[: ends[-1]]
     text = codes.tobytes().decode("utf-32-le", "surrogatepass")
-    if unicodedata.is_normalized("NFC", text):
+    if nfc(text) == text:
         return None
     joins = ja_safe_table().action[codes] == COMPOSING
     joins[:1] = False
@@ -95,7 +94,7 @@ def _composed(data: Bytes, offsets: Offsets) -> tuple[CodePoints, CodePoints] | 
     pieces, done = [], 0
     for at in np.flatnonzero((lengths > 1) | (starts[:-1] == 0)).tolist():
         start, end = int(starts[at]), int(starts[at + 1])
-        piece = unicodedata.normalize("NFC", text[start:end])
+        piece = nfc(text[start:end])
         pieces += [text[done:start], piece]
         lengths[at], done = len(piece), end
     composed = "".join([*pieces, text[done:]]).encode("utf-32-le", "surrogatepass")
@@ -124,6 +123,7 @@ _MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes
 def _shadow(data, offsets, codes, origin, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
     """Write codes and origins; the offsets, controls, and which rows hold what may compose.
 
+    `first` and `rest` are a fold_table: of ja-safe and the shadow, or of ja-safe alone.
     The last offset is -1 if they are too small.
     """
     rows = len(offsets) - 1

@@ -89,6 +89,8 @@ WORST = {
     "dots and digits": lambda n: "1." * (n // 2),
     "combining marks": lambda n: "か\u3099" * (n // 2),
     "marks in the wrong order": lambda n: "e\u0301\u0323" * (n // 3),
+    "a run of marks in the wrong order": lambda n: "か" + "\u0301\u0327" * (n // 2),
+    "a run of marks that come apart": lambda n: "\u0f73" * n,
 }
 
 

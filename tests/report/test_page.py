@@ -38,7 +38,7 @@ def decided(workspace: Path, rows: list[dict[str, Any]], name: str = "s") -> Non
     pq.write_table(pa.Table.from_pylist(rows, DOCUMENT), clean / "documents" / f"{name}.parquet")
     verdicts = pa.Table.from_pylist([{"severity": 1, **r} for r in rows], VERDICT)
     pq.write_table(verdicts, decide / "verdicts" / f"{name}.parquet")
-    write_atomic(decide / "receipts" / f"{name}.json", Receipt("decide", 1, name, "k", [], {}, {}, {}).to_json())
+    write_atomic(decide / "receipts" / f"{name}.json", Receipt("decide", 2, name, "k", [], {}, {}, {}).to_json())
 
 
 def removed(folder: Path, rows: list[dict[str, Any]], name: str = "s") -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import unicodedata
 
@@ -144,6 +145,16 @@ def test_equals_a_plain_reading_of_the_docstring_and_is_idempotent(text: str) ->
     assert once == reference(text)
     assert normalize_text(once) == once
     assert unicodedata.is_normalized("NFC", once)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_towers_of_marks_are_put_in_order_as_python_does(seed: int) -> None:
+    rng = random.Random(seed)
+    marks = [c for c in map(chr, range(0x30000)) if unicodedata.combining(unicodedata.normalize("NFD", c)[0])]
+    heights = [0, 1, 2, 7, 8, 9, 63, 64, 65, 200]
+    towers = (rng.choice("かｶeậḍ가\u1161\u0f40ﾞ") + "".join(rng.choices(marks, k=rng.choice(heights))) for _ in range(9))
+    text = "".join(towers)
+    assert normalize_text(text) == reference(text)
 
 
 def test_every_code_point() -> None:
