@@ -29,6 +29,7 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from naive import naive_signals
 from readers import MC4, dumps, readings, wikitexts
 
 from corpuskit import __version__, config, rulesets
@@ -158,6 +159,11 @@ def normalise(sets: Sets) -> Iterator[Case]:
 
 def shadow(sets: Sets) -> Iterator[Case]:
     yield from on_texts("shadow", sets, None, shadow_column)
+
+
+def naive(sets: Sets) -> Iterator[Case]:
+    """The yardstick for `signals`."""
+    yield from on_texts("naive", sets, None, naive_signals)
 
 
 def signals(sets: Sets) -> Iterator[Case]:
@@ -357,6 +363,7 @@ STEPS: dict[str, Callable[[Sets], Iterator[Case]]] = {
     "read": read,
     "normalise": normalise,
     "shadow": shadow,
+    "naive": naive,
     "signals": signals,
     "signal-families": signal_families,
     "language": language,
