@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from corpuskit.text.buffers import longest_row, utf8_view
+from corpuskit.text.kernel import kernel
 from corpuskit.text.normalize import decode_utf8
 from corpuskit.text.tables import class_table
 
@@ -25,7 +25,7 @@ def naive_signals(texts: pa.Array) -> npt.NDArray[np.float64]:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _naive(data, offsets, classes, out):  # type: ignore[no-untyped-def]
     longest = longest_row(offsets) + 1
     codes, slots = np.empty(longest, np.uint32), np.empty(8 * longest, np.uint64)

@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from corpuskit.dedup.minhash import Keys, Sets, find_slot, table_size
 from corpuskit.text.buffers import Positions, longest_row
+from corpuskit.text.kernel import kernel
 
 _FULL_PAIRS = 1024  # about the pairs of 32 members, and what a larger bucket may spend on neighbours
 
@@ -54,7 +54,7 @@ def bucket_pairs(keys: Keys, following: Keys, names: Keys) -> tuple[Keys, Keys]:
     return _bucket_pairs(keys[chosen], names[chosen])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bucket_pairs(keys, names):  # type: ignore[no-untyped-def]
     n = len(keys)
     left, right = np.empty(0, np.uint64), np.empty(0, np.uint64)
@@ -104,7 +104,7 @@ def groups(high: Keys, low: Keys) -> tuple[Positions, Positions]:
     return order[shared], (np.cumsum(first) - 1)[shared]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unite(root: Positions, left: Positions, right: Positions) -> None:
     """Union-find with path halving: joins left[i] and right[i] in `root`, the lesser root above the greater."""
     for i in range(len(left)):
@@ -121,14 +121,14 @@ def unite(root: Positions, left: Positions, right: Positions) -> None:
             root[a] = b
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def settle(root: Positions) -> None:
     """Point every number at its root itself. A root is never greater than its member, so one pass in order does."""
     for i in range(len(root)):
         root[i] = root[root[i]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add_neighbours(ends, neighbours, left, right):  # type: ignore[no-untyped-def]
     for i in range(len(left)):
         a, b = left[i], right[i]
@@ -177,7 +177,7 @@ def choose_survivors(
     return Survivors(survivor, jaccard)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _choose(starts, neighbours, values, offsets, where, threshold, survivor, jaccard):  # type: ignore[no-untyped-def]
     n = len(where)
     size = table_size(max(1, longest_row(offsets)))
@@ -219,7 +219,7 @@ def _choose(starts, neighbours, values, offsets, where, threshold, survivor, jac
                     depth += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def jaccard_of(values, offsets, a, b):  # type: ignore[no-untyped-def]
     """The true Jaccard of the sets a[i] and b[i], for each i; cheapest where equal a stand together."""
     out = np.empty(len(a), np.float64)

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import orjson
-from numba import njit
 
 from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt, write_json
+from corpuskit.text.kernel import kernel
 
 Table = npt.NDArray[Any]  # structured rows; the runs' first field is `key`
 
@@ -161,7 +161,7 @@ def count(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return {"in": len(rows), "reported": len(found)}
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _totals(keys, counts):  # type: ignore[no-untyped-def]
     totals = np.empty(len(keys), np.uint32)
     i = 0

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from corpuskit.dedup.exchange import Table
 from corpuskit.dedup.spans import Spans, boundary_table, id_numbers, mark_boundaries
 from corpuskit.dedup.windows import Characters, spread
 from corpuskit.text.buffers import longest_row
+from corpuskit.text.kernel import kernel
 
 FIRSTS = np.dtype(
     [
@@ -48,13 +48,13 @@ def matched_spans(batch: pa.RecordBatch, chars: Characters, places: Table, first
     return Spans(row, start, end, count, columns["first_high"][window], columns["first_low"][window], first_start)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _is_first(window, at, high, low, first_high, first_low, first_start):  # type: ignore[no-untyped-def]
     """Whether a window that starts at a character of the document `high, low` is the first of its kind."""
     return first_high[window] == high and first_low[window] == low and first_start[window] == at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _nearest(boundary, size, before, after):  # type: ignore[no-untyped-def]
     """For each place the nearest boundary at it or before, -1 where there is none, and at it or after."""
     near = -1
@@ -69,7 +69,7 @@ def _nearest(boundary, size, before, after):  # type: ignore[no-untyped-def]
         after[i] = near
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _matches(codes, offsets, length, windows, id_high, id_low, first_high, first_low, first_start, counts, table):  # type: ignore[no-untyped-def]
     longest = longest_row(offsets)
     boundary = np.empty(longest + 1, np.bool_)

@@ -30,10 +30,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from corpuskit.config import Dedup
 from corpuskit.text.buffers import CodePoints, Positions, longest_row, utf8_view
+from corpuskit.text.kernel import kernel
 from corpuskit.text.normalize import decode_utf8
 from corpuskit.text.tables import (
     EXPANDS,
@@ -174,7 +174,7 @@ def candidate_probability(jaccard: float, params: Dedup) -> float:
     return float(1 - (1 - jaccard**params.rows_per_band) ** params.bands)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _matching(data, offsets, first, rest, voiced, semivoiced, codes):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     ends = np.zeros(rows + 1, np.int64)
@@ -201,7 +201,7 @@ def _matching(data, offsets, first, rest, voiced, semivoiced, codes):  # type: i
     return ends
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mix64(x):  # type: ignore[no-untyped-def]
     """degski's mix: a bijection of 64 bits in which every input bit moves every output bit."""
     x ^= x >> np.uint64(32)
@@ -211,7 +211,7 @@ def mix64(x):  # type: ignore[no-untyped-def]
     return x ^ (x >> np.uint64(32))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _words(codes, offsets, unspaced, words):  # type: ignore[no-untyped-def]
     """Rows of code points with breaks as rows of words, each the mixed polynomial hash of its code points."""
     base = np.uint64(0x9E3779B97F4A7C15)
@@ -238,7 +238,7 @@ def _words(codes, offsets, unspaced, words):  # type: ignore[no-untyped-def]
     return ends
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shingles(codes, start, end, ngram, out):  # type: ignore[no-untyped-def]
     """Write the shingles of codes[start:end] in order, repetitions too; returns how many."""
     base = np.uint64(0x9E3779B97F4A7C15)
@@ -258,7 +258,7 @@ def _shingles(codes, start, end, ngram, out):  # type: ignore[no-untyped-def]
     return end - head + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sketch(shingles, n, sketch):  # type: ignore[no-untyped-def]
     """Fill the sketch of a non-empty shingle set: (round << 40 | hash) of the least shingle of each bin."""
     size = len(sketch)
@@ -285,7 +285,7 @@ def _sketch(shingles, n, sketch):  # type: ignore[no-untyped-def]
             break
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _signatures(codes, offsets, ngram, out):  # type: ignore[no-untyped-def]
     shingles = np.empty(longest_row(offsets) + 1, np.uint64)
     for row in range(len(offsets) - 1):
@@ -296,7 +296,7 @@ def _signatures(codes, offsets, ngram, out):  # type: ignore[no-untyped-def]
             out[row] = _EMPTY
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _band_keys(codes, offsets, ngram, rows_per_band, keys):  # type: ignore[no-untyped-def]
     shingles = np.empty(longest_row(offsets) + 1, np.uint64)
     sketch = np.empty(keys.shape[1] * rows_per_band, np.uint64)
@@ -312,7 +312,7 @@ def _band_keys(codes, offsets, ngram, rows_per_band, keys):  # type: ignore[no-u
             keys[row, band] = key
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def table_size(n: int) -> int:
     """Slots for n keys: a power of two, at most half full."""
     size = 64
@@ -321,7 +321,7 @@ def table_size(n: int) -> int:
     return size
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def find_slot(keys, stamps, stamp, key):  # type: ignore[no-untyped-def]
     """The slot of a key in an open-addressing table; a slot is empty when its stamp is old."""
     mask = len(keys) - 1
@@ -331,7 +331,7 @@ def find_slot(keys, stamps, stamp, key):  # type: ignore[no-untyped-def]
     return slot
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shingle_sets(codes, offsets, ngram):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     longest = longest_row(offsets)

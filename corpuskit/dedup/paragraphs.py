@@ -30,7 +30,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from corpuskit.config import KeepRemoved, Paragraphs
 from corpuskit.dedup.exchange import COUNTED, KEYS, Table, answers, count, count_keys, files_of, first_runs, save
@@ -42,6 +41,7 @@ from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt
 from corpuskit.schema import DOCUMENT
 from corpuskit.text.buffers import Positions, string_column, utf8_view
+from corpuskit.text.kernel import kernel
 
 RULE, COMMON = "frequent_paragraphs", "common_document"
 
@@ -104,7 +104,7 @@ def lines_of(texts: pa.Array) -> Lines:
     return Lines(row, start, end, _line_keys(matching.codes, matching.offsets, len(row)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lines(data, offsets):  # type: ignore[no-untyped-def]
     rows, size = len(offsets) - 1, 1
     for i in range(offsets[0], offsets[rows]):
@@ -126,7 +126,7 @@ def _lines(data, offsets):  # type: ignore[no-untyped-def]
     return found[0], found[1], found[2], found[3], found[4]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _line_keys(codes, offsets, n):  # type: ignore[no-untyped-def]
     keys = np.zeros(n, np.uint64)
     for k in range(n):
@@ -208,7 +208,7 @@ def draws(ids: pa.Array) -> npt.NDArray[np.float64]:
     return (_mixed(high, low) >> np.uint64(11)) * 2.0**-53
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mixed(high, low):  # type: ignore[no-untyped-def]
     out = np.empty(len(high), np.uint64)
     for i in range(len(high)):
@@ -236,7 +236,7 @@ def frequent_runs(lines: Lines, frequency: Positions, lengths: Positions, params
     return Spans(row, start, end, least, none, none, np.full(len(row), -1, np.int64))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _runs(rows, starts, ends, frequency, lengths, frequent, run):  # type: ignore[no-untyped-def]
     out = np.empty((4, len(rows)), np.int64)
     o = i = 0

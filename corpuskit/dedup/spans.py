@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from corpuskit.config import KeepRemoved
 from corpuskit.engine.plan import Input, Shard
@@ -27,6 +26,7 @@ from corpuskit.engine.tables import TableWriter, read_batches
 from corpuskit.filters.removed import RemovedWriter
 from corpuskit.schema import DOCUMENT, REMOVED, SPAN, add_sizes
 from corpuskit.text.buffers import Positions, string_column, utf8_view
+from corpuskit.text.kernel import kernel
 from corpuskit.text.tables import NUM_CODE_POINTS, assigned
 
 MASK = "<REPEATED>"
@@ -80,7 +80,7 @@ def boundary_table() -> npt.NDArray[np.uint8]:
     return _boundary_table()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_boundaries(codes, start, end, table, found):  # type: ignore[no-untyped-def]
     """Set found[i] for each place i of codes[start:end], its end included, that is a boundary."""
     size = end - start
@@ -115,7 +115,7 @@ def without_empty_lines(codes: npt.NDArray[np.uint32], offsets: Positions, spans
     return spans._replace(start=start, end=end)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_line_breaks(codes, offsets, rows, starts, ends):  # type: ignore[no-untyped-def]
     fresh = False  # whether what is left before this span ends with a line break, or is nothing
     for k in range(len(rows)):
@@ -142,7 +142,7 @@ def replace_spans(texts: pa.Array, spans: Spans, by: str = "") -> pa.Array:
     return string_column(*_replace(data, offsets, first, spans.start, spans.end, marker))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _replace(data, offsets, first, starts, ends, marker):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     out = np.empty(offsets[rows] - offsets[0] + len(starts) * len(marker), np.uint8)

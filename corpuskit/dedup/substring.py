@@ -29,7 +29,6 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numba import njit
 
 from corpuskit.config import KeepRemoved, Substring, data_dir
 from corpuskit.dedup.exchange import (
@@ -57,6 +56,7 @@ from corpuskit.engine.plan import Input, Shard, file_sha256
 from corpuskit.engine.run import Runner, Stage, map_shards
 from corpuskit.engine.store import Receipt, as_inputs
 from corpuskit.schema import DOCUMENT
+from corpuskit.text.kernel import kernel
 
 RULE = "repeated_span"
 
@@ -185,7 +185,7 @@ def find_firsts(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str
     return {"in": len(rows), "windows": len(found)}
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _firsts(order, runs, key, low, priority, id_high, id_low, window, start, count):  # type: ignore[no-untyped-def]
     n = len(order)
     # the worst case; pages that are never written to cost nothing

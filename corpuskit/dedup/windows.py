@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from corpuskit.dedup.minhash import Keys, mix64, table_size
 from corpuskit.text.buffers import CodePoints, Positions, longest_row, utf8_view
+from corpuskit.text.kernel import kernel
 from corpuskit.text.normalize import decode_utf8
 
 _PRIME = np.uint64((1 << 61) - 1)
@@ -111,7 +112,7 @@ def _high_half(typingctx: Any, a: Any, b: Any) -> Any:
     return types.uint64(types.uint64, types.uint64), generate
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _times(a, b):  # type: ignore[no-untyped-def]
     """a * b modulo 2^61 - 1, for a and b below it."""
     low, high = a * b, _high_half(a, b)
@@ -119,7 +120,7 @@ def _times(a, b):  # type: ignore[no-untyped-def]
     return total - _PRIME if total >= _PRIME else total
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _step(key, base, lead, new, old):  # type: ignore[no-untyped-def]
     """The polynomial one character on: `new` comes in, and `old`, which `lead` = base^length weighs, goes out."""
     total = _times(key, base) + new + _PRIME - _times(lead, old)
@@ -127,13 +128,13 @@ def _step(key, base, lead, new, old):  # type: ignore[no-untyped-def]
     return total - _PRIME if total >= _PRIME else total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gram(length):  # type: ignore[no-untyped-def]
     """Longer grams lead to fewer windows in vain, and there are more anchors."""
     return length - length // 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _power(base, exponent):  # type: ignore[no-untyped-def]
     result = np.uint64(1)
     for _ in range(exponent):
@@ -141,7 +142,7 @@ def _power(base, exponent):  # type: ignore[no-untyped-def]
     return result
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _characters(data, offsets):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     ends = np.zeros(rows + 1, np.int64)
@@ -158,7 +159,7 @@ def _characters(data, offsets):  # type: ignore[no-untyped-def]
     return codes, ends
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _grams(codes, start, end, size, out):  # type: ignore[no-untyped-def]
     """Write the mixed hashes of all grams of codes[start:end], which is at least `size` long."""
     lead = _power(_BASE_1, size)
@@ -171,7 +172,7 @@ def _grams(codes, start, end, size, out):  # type: ignore[no-untyped-def]
         out[i - start - size + 1] = mix64(key)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _next_anchor(grams, at, window, last):  # type: ignore[no-untyped-def]
     """The anchor of the window that starts at `at` and holds `window` grams, `last` being the one before's."""
     end = at + window - 1
@@ -184,7 +185,7 @@ def _next_anchor(grams, at, window, last):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stretches(codes, offsets, length):  # type: ignore[no-untyped-def]
     """Stretches of windows whose anchors have one hash: first window, the one behind the last, hash, how many anchors.
 
@@ -218,7 +219,7 @@ def _stretches(codes, offsets, length):  # type: ignore[no-untyped-def]
     return starts[:o].copy(), stops[:o].copy(), keys[:o].copy(), counts[:o].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _marked(starts, stops, size):  # type: ignore[no-untyped-def]
     """For each of `size` characters whether it lies in one of the stretches."""
     found = np.zeros(size, np.bool_)
@@ -227,13 +228,13 @@ def _marked(starts, stops, size):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _whole(first, second):  # type: ignore[no-untyped-def]
     """122 bits as two words, the upper one spread evenly."""
     return mix64(first | (second << np.uint64(61))), second
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _slot(table, numbers, low, key_high, key_low):  # type: ignore[no-untyped-def]
     """Where the table has a window, or the empty slot (number -1) where it would go."""
     mask = len(table) - 1
@@ -243,7 +244,7 @@ def _slot(table, numbers, low, key_high, key_low):  # type: ignore[no-untyped-de
     return slot
 
 
-@njit(cache=True, nogil=True, inline="always")
+@kernel(inline="always")
 def _note(places, first, p, at, number):  # type: ignore[no-untyped-def]
     """Add the window `number` at a character to places[:, first:p], which end right before it; returns the new p."""
     if p > first:
@@ -256,7 +257,7 @@ def _note(places, first, p, at, number):  # type: ignore[no-untyped-def]
     return p + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _candidates(codes, offsets, length, wanted, order):  # type: ignore[no-untyped-def]
     lead_1, lead_2 = _power(_BASE_1, length), _power(_BASE_2, length)
     zero, one = np.uint64(0), np.uint64(1)
@@ -307,7 +308,7 @@ def _candidates(codes, offsets, length, wanted, order):  # type: ignore[no-untyp
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spread(ats, windows, lengths, steps, size, numbers):  # type: ignore[no-untyped-def]
     found = np.full(size, -1, np.int32)
     for k in range(len(ats)):

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import regex
-from numba import njit
 
 from corpuskit.filters.chars import CLASS, Chars, trait_table, word_list
 from corpuskit.text.buffers import room
+from corpuskit.text.kernel import kernel
 from corpuskit.text.normalize import encode_utf8
 from corpuskit.text.tables import (
     DIGIT,
@@ -102,7 +102,7 @@ def _marks() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
     return flags, np.array(sorted(pairs), np.uint64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _utf8(codes, offsets, out):  # type: ignore[no-untyped-def]
     ends = np.zeros(len(offsets), np.int64)
     o = 0
@@ -114,7 +114,7 @@ def _utf8(codes, offsets, out):  # type: ignore[no-untyped-def]
     return ends
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):  # type: ignore[no-untyped-def]
     counts = np.zeros(NUM_CODE_POINTS, np.int32)
     distinct = np.empty(NUM_CODE_POINTS + 1, np.int32)
@@ -196,7 +196,7 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
         result[21] = max(0.0, np.log2(n) - surprise / n)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _longest_periodic_run(chars):  # type: ignore[no-untyped-def]
     """The chars of the longest stretch that repeats a unit of 2 to LONGEST_PERIOD chars at least twice.
 
@@ -228,7 +228,7 @@ def _longest_periodic_run(chars):  # type: ignore[no-untyped-def]
     return best
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _next_equal(chars, start, stride, period):  # type: ignore[no-untyped-def]
     """The first place from `start` on, in strides, whose char is that of `period` places before; or past the end."""
     i, end = np.uint64(start), np.uint64(len(chars))  # unsigned: no look at each index whether it is negative

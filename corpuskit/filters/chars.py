@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from corpuskit.config import data_dir
 from corpuskit.text.buffers import CodePoints, Positions, room
+from corpuskit.text.kernel import kernel
 from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import DIGIT, HIRAGANA, KANJI, KATAKANA, LATIN, NEWLINE, OTHER_LETTER, SPACE, class_table
 
@@ -73,7 +73,7 @@ def word_list(name: str) -> list[str]:
     return [shadow.text(row) for row in range(len(entries))]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _read(codes, offsets, table, traits, chars):  # type: ignore[no-untyped-def]
     char_offsets = np.zeros(len(offsets), np.int64)
     n = 0

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from corpuskit.filters.line_kinds import AMONG, ANYWHERE, BLANK, COMPANY, EDGE, TEXT, UPPER, WHITE, Lines
+from corpuskit.text.kernel import kernel
 from corpuskit.text.shadow import Shadow
 
 IN_A_ROW = 3  # known lines that make a row go in the middle of a document
@@ -25,7 +25,7 @@ def choose(
     return _choose(shadow.codes, shadow.offsets, shadow.origin, tuple(lines[:10]), flags)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _choose(codes, offsets, origin, lines, flags):  # type: ignore[no-untyped-def]
     row, tail_rule, kind = lines[0], lines[7], lines[8]
     rows = len(offsets) - 1
@@ -62,7 +62,7 @@ def _choose(codes, offsets, origin, lines, flags):  # type: ignore[no-untyped-de
     return signals, where[:n].copy(), spans[:n].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _decide(kind, gone, low, high):  # type: ignore[no-untyped-def]
     """Mark the lines low..high of one document that go."""
     at = low
@@ -115,13 +115,13 @@ def _decide(kind, gone, low, high):  # type: ignore[no-untyped-def]
         gone[date] = True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _line_end(codes, i):  # type: ignore[no-untyped-def]
     """The length of the line end before i, where a line begins."""
     return 2 if i > 1 and codes[i - 2] == 0x0D else 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _spans(lines, gone, low, high, codes, origin, spans, where, n):  # type: ignore[no-untyped-def]
     """Append the spans of one document, in order.
 
@@ -176,7 +176,7 @@ def _spans(lines, gone, low, high, codes, origin, spans, where, n):  # type: ign
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def to_characters(spans, offsets, origin, data, byte_offsets):  # type: ignore[no-untyped-def]
     """Spans of shadow.codes as spans of characters of the stored texts: row, start, end."""
     out = spans.copy()
@@ -193,7 +193,7 @@ def to_characters(spans, offsets, origin, data, byte_offsets):  # type: ignore[n
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_out(data, offsets, chars, kept, cut):  # type: ignore[no-untyped-def]
     """Write the bytes of the texts without the spans, and those of the spans; the offsets of both."""
     rows = len(offsets) - 1
@@ -223,7 +223,7 @@ def take_out(data, offsets, chars, kept, cut):  # type: ignore[no-untyped-def]
     return kept_offsets, cut_offsets
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def take_out_of_shadow(codes, offsets, origin, spans, chars, new_codes, new_origin):  # type: ignore[no-untyped-def]
     """Write the shadows without the spans, what shadow_column gives for the corrected texts; their offsets."""
     rows = len(offsets) - 1

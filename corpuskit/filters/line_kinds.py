@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from corpuskit.text.kernel import kernel
 
 # What a code point is.
 CORE, NUMERAL, WHITE, STOP, MARKUP, BULLET, FIRST, LAST = 1, 2, 4, 8, 16, 32, 64, 128
@@ -56,12 +57,12 @@ class Lines(NamedTuple):
     looks_like_a_pattern: npt.NDArray[np.bool_]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lower(code):  # type: ignore[no-untyped-def]
     return code + np.uint32(32) if 0x41 <= code <= 0x5A else code
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _starts(codes, start, end, words):  # type: ignore[no-untyped-def]
     for k in range(len(words)):
         n = 0
@@ -72,7 +73,7 @@ def _starts(codes, start, end, words):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ends(codes, start, end, words, flags):  # type: ignore[no-untyped-def]
     """Whether the text ends in one of the words, marks after it left out (or taken in, for a word that ends in one)."""
     last = end
@@ -104,7 +105,7 @@ def split_lines(
     return Lines(*_split_lines(codes, offsets, flags, tails))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _split_lines(codes, offsets, flags, tails):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     size = rows
@@ -170,7 +171,7 @@ def _split_lines(codes, offsets, flags, tails):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_item(codes, i, end, flags):  # type: ignore[no-untyped-def]
     """Whether a line is an item of a list: - ログイン, ・ログイン, 3. ログイン, (3) ログイン."""
     if flags[codes[i]] & BULLET:
@@ -187,12 +188,12 @@ def _is_item(codes, i, end, flags):  # type: ignore[no-untyped-def]
     return (codes[i] == 0x2E or codes[i] == 0x29) and not flags[codes[i + 1]] & NUMERAL
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_latin(code):  # type: ignore[no-untyped-def]
     return 0x30 <= code <= 0x39 or 0x41 <= code <= 0x5A or 0x61 <= code <= 0x7A or 0xC0 <= code < 0x250
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(codes, i, end, flags):  # type: ignore[no-untyped-def]
     """The shape of the number that starts at i, and the place after it. 1,234 is one number."""
     start, digits, grouped = i, 0, False
@@ -221,7 +222,7 @@ def _number(codes, i, end, flags):  # type: ignore[no-untyped-def]
     return (_FEW if digits <= 2 else _MANY), i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _phrase(codes, i, end, flags, keys, values):  # type: ignore[no-untyped-def]
     """The longest phrase of the table that starts at i: (value or -1, the place after it, hash of codes[i:end]).
 
@@ -272,7 +273,7 @@ def _phrase(codes, i, end, flags, keys, values):  # type: ignore[no-untyped-def]
     return value, value_end, key | np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def hash_phrases(codes, offsets, flags):  # type: ignore[no-untyped-def]
     """The hash of each phrase as a line's text would give it (0 for one without letter or digit); its first code; and
     the hashes of all beginnings of phrases that are Latin words, without which most searches end at the first word.
@@ -324,7 +325,7 @@ def classify(
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _classify(codes, lines, out, flags, keys, values, where, limits, starts, ends):  # type: ignore[no-untyped-def]
     start, kept_to, fixed, item = lines
     kind, rule, pattern = out
@@ -368,7 +369,7 @@ def _classify(codes, lines, out, flags, keys, values, where, limits, starts, end
         kind[at], rule[at] = found, by
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _whole_line(codes, low, high, flags, keys, values, where):  # type: ignore[no-untyped-def]
     """What a line is that is made of phrases and numbers only: (kind, rule)."""
     i = low
@@ -421,13 +422,13 @@ def _whole_line(codes, low, high, flags, keys, values, where):  # type: ignore[n
     return strongest, by
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_arrow(code):  # type: ignore[no-untyped-def]
     # > » › ≫ → ▶ ▸ and, between spaces, /
     return code in (0x3E, 0xBB, 0x203A, 0x226B, 0x2192, 0x25B6, 0x25B8, 0x25BA)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_breadcrumb(codes, low, high, flags, keys, values, segment):  # type: ignore[no-untyped-def]
     i = low
     while i < high and not flags[codes[i]] & CORE:
@@ -456,7 +457,7 @@ def _is_breadcrumb(codes, low, high, flags, keys, values, segment):  # type: ign
     return arrows >= 1 or slashes >= 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_one_word(codes, low, high, flags, longest):  # type: ignore[no-untyped-def]
     if high - low > longest:
         return False
@@ -471,7 +472,7 @@ def _is_one_word(codes, low, high, flags, longest):  # type: ignore[no-untyped-d
     return letters > 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_upper_case(codes, low, high, flags, most):  # type: ignore[no-untyped-def]
     upper, chars, words = 0, 0, 1
     for i in range(low, high):

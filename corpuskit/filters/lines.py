@@ -6,10 +6,10 @@ import functools
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from corpuskit.filters.chars import CLASS, CLOSES, ENDS, WHITE, Chars
 from corpuskit.text.buffers import longest_row
+from corpuskit.text.kernel import kernel
 from corpuskit.text.tables import DIGIT, HIRAGANA, KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE
 
 LINES = (
@@ -66,7 +66,7 @@ def _flags() -> npt.NDArray[np.uint8]:
     return flags
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _duplicates(hashes, lengths, count, slots):  # type: ignore[no-untyped-def]
     """How many units occurred earlier, by hash, and their characters. `slots` has room for 4 * count + 8."""
     size = 8
@@ -88,7 +88,7 @@ def _duplicates(hashes, lengths, count, slots):  # type: ignore[no-untyped-def]
     return found, chars
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ends_in_ellipsis(text, marks, last, flags):  # type: ignore[no-untyped-def]
     """Whether the last three chars up to `last`, which there are, are one ellipsis character."""
     if not flags[text[last]] & _ELLIPSIS:
@@ -103,7 +103,7 @@ def _ends_in_ellipsis(text, marks, last, flags):  # type: ignore[no-untyped-def]
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _repeated(text, marks, first, last):  # type: ignore[no-untyped-def]
     """Whether the next char of the line is the same as its first."""
     i = first + 1
@@ -112,7 +112,7 @@ def _repeated(text, marks, first, last):  # type: ignore[no-untyped-def]
     return i <= last and text[i] == text[first]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no-untyped-def]
     longest = longest_row(offsets)
     line_hashes, line_lengths = np.empty(longest + 1, np.uint64), np.empty(longest + 1, np.int64)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from corpuskit.filters.chars import Chars
 from corpuskit.text.buffers import longest_row
+from corpuskit.text.kernel import kernel
 
 SHORTEST, LONGEST = 5, 10  # duplicate n-grams
 _NONE = np.uint32(0xFFFFFFFF)  # no place, or no symbol
@@ -35,7 +35,7 @@ def measure_repetition(text: Chars) -> npt.NDArray[np.float64]:
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyped-def]
     """The signals of n-grams of `symbols`, whose rows start at `offsets`.
 
@@ -83,7 +83,7 @@ def repetition_of(symbols, offsets, ends, by_row, out):  # type: ignore[no-untyp
                 out[row, LONGEST - 1] = frequent / (n - SHORTEST + 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ceilings(text, hashes, counters, ceilings):  # type: ignore[no-untyped-def]
     """How often, at most, the 2-gram at each place occurs, and the most of these."""
     last = len(text) - 1
@@ -102,7 +102,7 @@ def _ceilings(text, hashes, counters, ceilings):  # type: ignore[no-untyped-def]
     return np.int64(counters[: 1 << bits].max())
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _top(text, n, size, ceilings, guess, floor, listed, widths, work):  # type: ignore[no-untyped-def]
     """How often the most frequent n-gram occurs (0 if once) and its width; of equally frequent ones the longest.
 
@@ -155,7 +155,7 @@ def _top(text, n, size, ceilings, guess, floor, listed, widths, work):  # type: 
         guess = max(best, guess // 2, 2)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hash_5grams(text, hashes, seen):  # type: ignore[no-untyped-def]
     """Hash the 5-grams; `seen[hash]` is 2 where two or more share a hash. How many bits a hash has."""
     last = len(text) - SHORTEST + 1
@@ -179,7 +179,7 @@ def _hash_5grams(text, hashes, seen):  # type: ignore[no-untyped-def]
     return bits
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _twice(hashes, seen, places):  # type: ignore[no-untyped-def]
     """List the places whose hash occurs twice or more; how many these are."""
     found = 0
@@ -189,7 +189,7 @@ def _twice(hashes, seen, places):  # type: ignore[no-untyped-def]
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _duplicates(text, n, hashes, bits, found, work, lengths, cover, slots, keys, widths):  # type: ignore[no-untyped-def]
     """Characters covered by n-grams that occurred earlier, by size, and occurrences of the most frequent 5-grams.
 
@@ -229,7 +229,7 @@ def _duplicates(text, n, hashes, bits, found, work, lengths, cover, slots, keys,
     return covered, frequent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cover(lengths, cover):  # type: ignore[no-untyped-def]
     """The size of the largest repeated n-gram that covers each symbol; one of each smaller size covers it as well."""
     cover[:] = lengths
@@ -240,7 +240,7 @@ def _cover(lengths, cover):  # type: ignore[no-untyped-def]
             here[i] = max(here[i], begun[i] if begun[i] >= shortest else np.uint8(0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _roots(text, hashes, bits, found, places, nearest, counts, lengths, slots):  # type: ignore[no-untyped-def]
     """Find the root of the 5-gram at each of `places`: where it stands first. How many of the places stay in the list.
 
@@ -288,7 +288,7 @@ def _roots(text, hashes, bits, found, places, nearest, counts, lengths, slots): 
     return kept
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _same(text, a, b, size):  # type: ignore[no-untyped-def]
     """Whether the `size` (2 to SHORTEST) symbols at two places are equal: without a branch, as in _common."""
     return (
@@ -300,7 +300,7 @@ def _same(text, a, b, size):  # type: ignore[no-untyped-def]
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _common(text, a, b):  # type: ignore[no-untyped-def]
     """How many symbols, at most LONGEST, are equal from two places on: SHORTEST are known to be.
 
@@ -313,7 +313,7 @@ def _common(text, a, b):  # type: ignore[no-untyped-def]
     return length
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _most_frequent(counts, wanted):  # type: ignore[no-untyped-def]
     """Occurrences of the `wanted` most frequent n-grams, those that occur once left out (BigScience)."""
     by_count = np.zeros(counts.max() + 1 if len(counts) else 1, np.int64)
@@ -327,7 +327,7 @@ def _most_frequent(counts, wanted):  # type: ignore[no-untyped-def]
     return frequent
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _extend(text, n, items, num, nearest, lengths, slots, keys, out):  # type: ignore[no-untyped-def]
     """Look for an earlier place that has more symbols in common with each of `items` than its nearest one has.
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from corpuskit.filters.chars import CLASS, WORD, Chars, word_list
 from corpuskit.filters.repetition import repetition_of
 from corpuskit.text.buffers import Positions
+from corpuskit.text.kernel import kernel
 from corpuskit.text.tables import DIGIT, NEWLINE, SPACE
 
 WORDS = (
@@ -79,7 +79,7 @@ def _word_hash(word: str) -> int:
     return value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _split(codes, offsets, traits):  # type: ignore[no-untyped-def]
     most = len(codes) // 2 + len(offsets) + 1
     hashes, cores, chars = np.empty(most, np.uint64), np.empty(most, np.int32), np.empty(most, np.int32)
@@ -109,7 +109,7 @@ def _split(codes, offsets, traits):  # type: ignore[no-untyped-def]
     return hashes[:n], cores[:n], chars[:n], alphabetic[:n], word_offsets
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _words(  # type: ignore[no-untyped-def]
     codes, offsets, traits, char_offsets, hashes, cores, chars, alphabetic, word_offsets, stop_words, lorem_ipsum, out
 ):

@@ -21,10 +21,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
 from corpuskit.config import Strict, UserError, data_dir, load_yaml, suggest
 from corpuskit.text.buffers import longest_row
+from corpuskit.text.kernel import kernel
 from corpuskit.text.shadow import Shadow, shadow_column
 from corpuskit.text.tables import KATAKANA, LATIN, NEWLINE, NUM_CODE_POINTS, SPACE, class_table
 
@@ -181,13 +181,13 @@ def _fold(word: str) -> str:
     return "".join(c.lower() if c.isascii() else c for c in text)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pair(first, second):  # type: ignore[no-untyped-def]
     """The hash of two symbols, which are numbers from 0 on."""
     return (first * 40503 + second * 30011) & ((1 << _PAIR_BITS) - 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _measure(  # type: ignore[no-untyped-def]
     codes, offsets, classes, num_lists, symbols, pairs, following, found, also, lists, length, exempt, edges
 ):
@@ -271,7 +271,7 @@ def _measure(  # type: ignore[no-untyped-def]
     return out, hits[:counted].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _inside(hits, k, low, high, lists, exempt, length):  # type: ignore[no-untyped-def]
     """Whether hit k lies inside a longer hit of its list, an exempt or a counting one."""
     start, end = hits[k, 1], hits[k, 2]

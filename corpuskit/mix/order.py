@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 import xxhash
-from numba import njit
 
 from corpuskit.bins.format import TokenStream
 from corpuskit.config import UserError
 from corpuskit.mix.mixture import Mixture, load_mixture
+from corpuskit.text.kernel import kernel
 
 Int64s = npt.NDArray[np.int64]
 
@@ -240,7 +240,7 @@ def _largest_remainder(shares: npt.NDArray[np.float64], total: int) -> Int64s:
     return counts
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _locate(positions, counts):  # type: ignore[no-untyped-def]
     """Language and rank within the language of each position, by merging the languages' ideal positions."""
     languages = len(counts)
@@ -270,7 +270,7 @@ def _locate(positions, counts):  # type: ignore[no-untyped-def]
     return which, rank
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mix64(value):  # type: ignore[no-untyped-def]
     """splitmix64's finaliser (Steele et al. 2014)."""
     value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -284,7 +284,7 @@ def _permute(index: Int64s, size: int, key: int) -> Int64s:
     return _feistel(np.asarray(index, np.int64), np.uint64(size), np.uint64(key), np.uint64(half_bits))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _feistel(index, size, key, half_bits):  # type: ignore[no-untyped-def]
     out = np.empty(len(index), np.int64)
     mask = (np.uint64(1) << half_bits) - np.uint64(1)

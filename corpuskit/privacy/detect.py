@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from corpuskit.privacy.patterns import AT_FIRST, DIGIT, DOMAIN, JOIN, LOCAL, PLUS, TYPES, ZERO, patterns
+from corpuskit.text.kernel import kernel
 from corpuskit.text.shadow import Shadow, shadow_column
 
 # Sizes in shadow characters. They bound what the patterns of rules/privacy can reach.
@@ -121,12 +121,12 @@ def _whole_characters(shadow: Shadow, where: Sequence[int], start: int, end: int
     return start, end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _lower(code):  # type: ignore[no-untyped-def]
     return code + np.uint32(32) if 0x41 <= code <= 0x5A else code
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _at_word(codes, i, end, at_words):  # type: ignore[no-untyped-def]
     """The length of the spelling of @ that starts at i, or 0; the longest where several do."""
     for k in range(len(at_words)):
@@ -138,12 +138,12 @@ def _at_word(codes, i, end, at_words):  # type: ignore[no-untyped-def]
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _is_81(codes, i, end):  # type: ignore[no-untyped-def]
     return i + 1 < end and codes[i] == 0x38 and codes[i + 1] == 0x31
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _could_be_phone(codes, i, end, flags):  # type: ignore[no-untyped-def]
     """Whether the 0 or + at i could begin a number: +81, 0081, 010-81, or ten digits in at most three groups."""
     if flags[codes[i]] & PLUS:
@@ -172,7 +172,7 @@ def _could_be_phone(codes, i, end, flags):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _gate(codes, offsets, flags, at_words, triggers):  # type: ignore[no-untyped-def]
     """Windows worth a closer look: row, start, end with context, and where the first match could start.
 

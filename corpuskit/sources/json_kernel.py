@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from corpuskit.text.kernel import kernel
 
 Array = npt.NDArray[Any]
 
@@ -37,7 +38,7 @@ def string_columns(block: bytes, names: tuple[str, str, str]) -> tuple[Array, li
     # from Arrow's pool, which hands out the same memory again and again; eight bytes to spare, see _string
     buffers = [pa.allocate_buffer(len(block) + 8, resizable=True) for _ in keys]
     out = [np.frombuffer(buffer, np.uint8) for buffer in buffers]
-    found = int(_parse(data, *[np.frombuffer(key, np.uint8) for key in keys], *out, lines, offsets, valid))  # type: ignore[call-arg]
+    found = int(_parse(data, *[np.frombuffer(key, np.uint8) for key in keys], *out, lines, offsets, valid))
     del out
     if found < 0:
         return None
@@ -56,7 +57,7 @@ def string_columns(block: bytes, names: tuple[str, str, str]) -> tuple[Array, li
     return lines[:found].copy(), columns
 
 
-@numba.njit(cache=True)
+@kernel
 def _blank(data: Array, at: int, end: int) -> int:
     """The first byte at or after `at` that is no space, tab or carriage return."""
     while at < end and (data[at] == 32 or data[at] == 9 or data[at] == 13):
@@ -69,7 +70,7 @@ def count_lines(block: bytes) -> int:
     return int(_count(np.frombuffer(block, np.uint8)))
 
 
-@numba.njit(cache=True)
+@kernel
 def _count(data: Array) -> int:
     count = 0
     for byte in data:
@@ -114,7 +115,7 @@ def _address(context: Any, builder: Any, kind: Any, array: Any, at: Any) -> Any:
     return builder.bitcast(builder.gep(start, [at]), ir.IntType(64).as_pointer())
 
 
-@numba.njit(cache=True)
+@kernel
 def _hex(data: Array, at: int, end: int) -> int:
     """Four hexadecimal digits, or -1."""
     if at + 4 > end:
@@ -134,7 +135,7 @@ def _hex(data: Array, at: int, end: int) -> int:
     return value
 
 
-@numba.njit(cache=True)
+@kernel
 def _escape(data: Array, at: int, end: int, out: Array, size: int) -> tuple[int, int]:
     """Resolve the escape whose backslash stands at `at`: where it ends and the new size, or (-1, 0)."""
     if at + 1 >= end:
@@ -187,7 +188,7 @@ def _escape(data: Array, at: int, end: int, out: Array, size: int) -> tuple[int,
     return at + 2, size + 1
 
 
-@numba.njit(cache=True)
+@kernel
 def _string(data: Array, at: int, end: int, out: Array, size: int) -> tuple[int, int]:
     """Copy the string whose first character stands at `at`: behind its closing quote and the new size, or (-1, 0).
 
@@ -227,7 +228,7 @@ def _string(data: Array, at: int, end: int, out: Array, size: int) -> tuple[int,
     return -1, 0
 
 
-@numba.njit(cache=True)
+@kernel
 def _is_key(data: Array, at: int, end: int, key: Array) -> bool:
     """Whether `key` and a closing quote stand at `at`."""
     if at + len(key) >= end or data[at + len(key)] != 34:
@@ -238,7 +239,7 @@ def _is_key(data: Array, at: int, end: int, key: Array) -> bool:
     return True
 
 
-@numba.njit(cache=True)
+@kernel
 def _parse(
     data: Array,
     key0: Array,

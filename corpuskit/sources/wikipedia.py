@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 from urllib.parse import quote
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
@@ -23,6 +22,7 @@ from corpuskit.engine.plan import Input
 from corpuskit.sources.record import Quarantine, Record
 from corpuskit.sources.streams import CutStream, read_chunks, split_lines
 from corpuskit.sources.wikitext import is_disambiguation, is_redirect, wikitext_to_text
+from corpuskit.text.kernel import kernel
 
 RANGE_BYTES = 8 << 20  # compressed bytes a shard aims at
 MAX_PAGE = 64 << 20
@@ -145,7 +145,7 @@ def _unescape(text: bytes) -> str:
     return html.unescape(text.decode("utf-8")) if size < 0 else out[:size].tobytes().decode("utf-8")
 
 
-@numba.njit(cache=True)
+@kernel
 def _unescape_four(data: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> int:
     """Write `data` to `out` with &lt; &gt; &amp; &quot; resolved; gives the length, or -1 where any other & stands."""
     end = data.size

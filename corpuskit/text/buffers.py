@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
+
+from corpuskit.text.kernel import kernel
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int32]
@@ -47,7 +48,7 @@ def room(size: int, kind: type[Number]) -> npt.NDArray[Number]:
     return np.frombuffer(held, kind)[:size]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def longest_row(offsets):  # type: ignore[no-untyped-def]
     """The length of the longest row of a column with these offsets."""
     longest = 0

@@ -23,9 +23,9 @@ import unicodedata
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from corpuskit.text.buffers import Bytes, Offsets, Positions, room, string_column, utf8_view
+from corpuskit.text.kernel import kernel
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
     COMPOSING,
@@ -98,7 +98,7 @@ def _in_order(run: re.Match[str]) -> str:
     return "".join(sorted(parts, key=unicodedata.combining))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_utf8(data, i):  # type: ignore[no-untyped-def]
     """The code point that starts at byte i of valid UTF-8, and the index after it."""
     b = data[i]
@@ -116,7 +116,7 @@ def decode_utf8(data, i):  # type: ignore[no-untyped-def]
     ), i + 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def encode_utf8(code, out, o):  # type: ignore[no-untyped-def]
     """Write a code point at byte o; returns the index after it."""
     if code < 0x80:
@@ -138,7 +138,7 @@ def encode_utf8(code, out, o):  # type: ignore[no-untyped-def]
     return o + 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def joins_emoji(code):  # type: ignore[no-untyped-def]
     """Whether a ZWJ after this code point belongs to an emoji sequence (symbols, pictographs, U+FE0F)."""
     if code == 0x2ADC:  # the one symbol NFC takes apart: what stands before the ZWJ then is a combining character
@@ -152,7 +152,7 @@ def room_for(offsets: Offsets) -> Bytes:
     return room(size + size // 3 + 16, np.uint8)  # the worst case: 3 bytes become 4 (U+FA6C)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def ja_safe(data, offsets, out, action, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
     rows = len(offsets) - 1
     out_offsets = np.zeros(rows + 1, np.int32)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
 from corpuskit.text.buffers import Bytes, CodePoints, Offsets, Positions, room, utf8_view
+from corpuskit.text.kernel import kernel
 from corpuskit.text.normalize import decode_utf8, joins_emoji, nfc
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
@@ -119,7 +119,7 @@ def _folded(codes: CodePoints, origin: CodePoints) -> tuple[CodePoints, CodePoin
 _MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _shadow(data, offsets, codes, origin, first, rest, target, voiced, semivoiced):  # type: ignore[no-untyped-def]
     """Write codes and origins; the offsets, controls, and which rows hold what may compose.
 
