@@ -40,6 +40,8 @@ def test_a_document_of_the_workspace_is_shown_as_it_was_measured_and_judged(samp
         assert (done.returncode, done.stderr) == (0, "")
         found = json.loads(done.stdout)
         assert found["signals"] == {k: v for k, v in signals[id_].items() if k not in MEASURED.names}
+        for name in ("adult", "violence", "discrimination", "advertising", "boilerplate"):
+            assert sum(found["words"].get(name, {}).values()) == found["signals"][f"{name}_hits"]
         rule, value, severity = (verdicts[id_][k] for k in ("rule", "value", "severity"))
         assert found["verdict"] == {"kept": rule is None, "rule": rule, "value": value, "severity": severity}
         assert [c["name"] for c in found["checks"] if c["fails"]][:1] == ([rule] if rule else [])
@@ -80,9 +82,18 @@ def test_a_text_in_place_of_its_file_and_a_duplicate_without_a_jaccard(
     done = cli("explain", "これは試しの文章です。" * 30)
     assert done.returncode == 2
     assert "no such file, and no id" in done.stderr
-    found = {"rules": "r", "checks": [], "signals": {}, "text": [], "verdict": {"kept": True}}
+    found = {
+        "rules": "r",
+        "checks": [],
+        "signals": {},
+        "words": {"adult": {"巨乳": 2, "爆乳": 1}},
+        "text": [],
+        "verdict": {"kept": True},
+    }
     print_explained({**found, "duplicate": {"step": "dedup", "rule": "url_duplicate", "value": None}})
-    assert "Removed as url_duplicate\n" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "Removed as url_duplicate\n" in shown
+    assert "adult words: 巨乳 2, 爆乳\n" in shown
 
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\u202e[red]赤[/red] \x00\x9b31m これは試しの文章です。\n" * 12

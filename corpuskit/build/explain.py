@@ -17,8 +17,9 @@ from corpuskit.build.workspace import follows
 from corpuskit.config import UserError, suggest
 from corpuskit.engine.store import read_receipts
 from corpuskit.engine.tables import read_selected
-from corpuskit.filters.explain import Explanation, explain_text, segments
+from corpuskit.filters.explain import Explanation, explain_text, segments, words_of
 from corpuskit.filters.rules import check_signals, from_params
+from corpuskit.filters.words import LISTS
 from corpuskit.schema import MEASURED
 
 _MOST_BYTES = 64 << 20  # of a file that is explained
@@ -109,7 +110,8 @@ def _found(id_: str, lang: str, shard: str, row: int, preset: str | None, worksp
         name, rules = decided[0].params["preset"], from_params(decided[0].params["rules"])
     pieces = folder / "cut" / f"{shard}.parquet"
     cut = pq.read_table(pieces, filters=[("id", "=", id_)]).to_pylist() if pieces.is_file() else []
-    found = Explanation(values, tuple(rules), tuple(segments(document["text"], cut)))
+    words = words_of(document["text"], lang) if f"{LISTS[0]}_hits" in values else {}
+    found = Explanation(values, tuple(rules), tuple(segments(document["text"], cut)), words)
     return {
         "id": id_,
         "shard": shard,
@@ -158,5 +160,6 @@ def _described(found: Explanation, rules: str) -> dict[str, Any]:
         "verdict": found.verdict(),
         "checks": found.checks(),
         "signals": found.signals,
+        "words": found.words,
         "text": [{"text": text, "cut_by": rule} for text, rule in found.segments],
     }

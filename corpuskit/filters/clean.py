@@ -164,4 +164,4 @@ def clean(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     return counts
 
 
-STAGE = Stage("clean", 7, clean)
+STAGE = Stage("clean", 8, clean)

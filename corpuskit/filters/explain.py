@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from corpuskit.config import Measuring
 from corpuskit.filters.clean import measure_texts, signal_names
 from corpuskit.filters.rules import failing, severities
+from corpuskit.filters.words import find_words
 from corpuskit.rulesets import Rule
 
 # A stretch of text and the rule of the line-wise corrections that cut it, or None where it stayed.
@@ -25,6 +27,7 @@ class Explanation:
     signals: dict[str, float]
     rules: tuple[Rule, ...]
     segments: tuple[Segment, ...]
+    words: dict[str, dict[str, int]]  # list -> word that was found -> how often
 
     def checks(self) -> list[dict[str, Any]]:
         """Of every rule in order: its bounds, the document's value, whether it fails, how severely (0: passes)."""
@@ -55,7 +58,16 @@ def explain_text(text: str, measuring: Measuring, rules: Sequence[Rule], lid_mod
     names = signal_names(measuring)
     cut = [] if pieces is None else pieces.to_pylist()
     values = dict(zip(names, map(float, signals[0]), strict=True))
-    return Explanation(values, tuple(rules), tuple(segments(texts[0].as_py(), cut)))
+    words = words_of(texts[0].as_py(), measuring.lang) if "lists" in measuring.signals else {}
+    return Explanation(values, tuple(rules), tuple(segments(texts[0].as_py(), cut)), words)
+
+
+def words_of(text: str, lang: str) -> dict[str, dict[str, int]]:
+    """The words that the signals of the lists count in a text as `clean` leaves it, the most frequent first."""
+    found: dict[str, Counter[str]] = {}
+    for word in find_words(pa.array([text], pa.string()), lang):
+        found.setdefault(word.list, Counter())[word.word] += 1
+    return {name: dict(counts.most_common()) for name, counts in found.items()}
 
 
 def segments(kept: str, cut: Sequence[dict[str, Any]]) -> list[Segment]:

@@ -8,8 +8,10 @@ one trie that is entered wherever the first two characters of a word stand in th
     L_char_fraction  chars covered by them, each counted once / chars; 0 for a single hit
 
 A word is not found where its first or last character is katakana (or Latin) and its neighbour is too, nor inside an
-occurrence of one of the list's `not_inside`. No single hit decides, however short the document: the bounds are on types
-(uzushio counts unique types) and on the fraction (Swallow, arXiv 2404.17733, ng_fraction), which it leaves at 0.
+occurrence of one of the list's `not_inside`. One of the `ambiguous` words, which medicine, courts and novels need as
+well, is found only where `company` different others of its list stand in the document. No single hit decides, however
+short the document: the bounds are on types (uzushio counts unique types) and on the fraction (Swallow, arXiv
+2404.17733, ng_fraction), which it leaves at 0.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field
 
 from corpuskit.config import Strict, UserError, data_dir, load_yaml, suggest
 from corpuskit.text.buffers import longest_row
@@ -49,6 +52,8 @@ class _List(Strict):
     lang: str
     source: str
     words: tuple[str, ...]
+    ambiguous: tuple[str, ...] = ()
+    company: int = Field(0, ge=0)
     not_inside: tuple[str, ...] = ()
 
 
@@ -62,6 +67,7 @@ class _Trie(NamedTuple):
         next: (node, symbol) -> node, 0 where no pattern goes on; node 0 is the root.
         found: node -> the first pattern that ends there, or -1; `also`: pattern -> the next one that ends there too.
         lists: pattern -> its list; `length`: of the pattern; `exempt`: whether it is a not_inside.
+        company: pattern -> how many words that are not ambiguous it needs beside it.
         edges: pattern -> class its left neighbour must not have (0: any), and its right one.
     """
 
@@ -74,6 +80,7 @@ class _Trie(NamedTuple):
     lists: npt.NDArray[np.int32]
     length: npt.NDArray[np.int32]
     exempt: npt.NDArray[np.bool_]
+    company: npt.NDArray[np.int32]
     edges: npt.NDArray[np.uint8]
 
 
@@ -97,7 +104,7 @@ def measure_lists(shadow: Shadow, lang: str) -> npt.NDArray[np.float64]:
 
 
 def find_words(texts: pa.Array, lang: str) -> list[Word]:
-    """The words of all lists that count in a string column, by row and place; for a look at one document."""
+    """The words of all lists that count in a string column, by row and place: what `explain` names."""
     shadow, known = shadow_column(texts), _trie(lang)
     hits = _search(shadow, known)[1]
     found = []
@@ -114,12 +121,14 @@ def _search(shadow: Shadow, known: _Trie) -> tuple[npt.NDArray[np.float64], npt.
 @functools.cache
 def _trie(lang: str) -> _Trie:
     patterns: list[tuple[str, int, bool]] = []
+    company: list[int] = []
     for number, path in enumerate(list_files(lang)):
         try:
             file = _List.model_validate(load_yaml(path))
         except ValueError as error:
             raise UserError(f"{path}: {str(error).splitlines()[0]}") from error
-        words = list(dict.fromkeys(_fold(w) for w in file.words))
+        sure = {_fold(w) for w in file.words}
+        words = list(dict.fromkeys(_fold(w) for w in (*file.words, *file.ambiguous)))
         exempt = list(dict.fromkeys(_fold(w) for w in file.not_inside))
         for word in exempt:
             if not any(w in word and w != word for w in words):
@@ -127,6 +136,7 @@ def _trie(lang: str) -> _Trie:
         if any(not 1 < len(w) <= 64 for w in words + exempt):
             raise UserError(f"{path}: a word has 2 to 64 characters")
         patterns += [(w, number, False) for w in words] + [(w, number, True) for w in exempt]
+        company += [0 if w in sure else file.company for w in words] + [0] * len(exempt)
     alphabet = sorted({c for word, _, _ in patterns for c in word})
     symbols = np.zeros(NUM_CODE_POINTS, np.uint16)
     for at, char in enumerate(alphabet, 1):
@@ -171,6 +181,7 @@ def _trie(lang: str) -> _Trie:
         np.array([number for _, number, _ in patterns], np.int32),
         np.array([len(w) for w, _, _ in patterns], np.int32),
         np.array([e for _, _, e in patterns], np.bool_),
+        np.array(company, np.int32),
         kinds,
     )
 
@@ -189,14 +200,14 @@ def _pair(first, second):  # type: ignore[no-untyped-def]
 
 @kernel
 def _measure(  # type: ignore[no-untyped-def]
-    codes, offsets, classes, num_lists, symbols, pairs, following, found, also, lists, length, exempt, edges
+    codes, offsets, classes, num_lists, symbols, pairs, following, found, also, lists, length, exempt, company, edges
 ):
     rows = len(offsets) - 1
     out = np.zeros((rows, 3 * num_lists), np.float64)
     hits = np.empty((1024, 4), np.int64)  # row, start, end, pattern
     counted = 0  # those that count, over all rows
     last_row = np.full(len(length), -1, np.int64)
-    covered_to = np.empty(num_lists, np.int64)
+    covered_to, sure = np.empty(num_lists, np.int64), np.empty(num_lists, np.int64)
     longest = longest_row(offsets)
     places = np.empty(longest + 1, np.uint32)  # in the row, of the second of two symbols that a pattern may begin with
     for row in range(rows):
@@ -239,10 +250,21 @@ def _measure(  # type: ignore[no-untyped-def]
                 node = following[node, symbols[codes[end]] & _NUMBER]
                 end += 1
         begun = counted
-        covered_to[:] = 0
+        covered_to[:] = sure[:] = 0
         for k in range(begun, n):  # by end; what ends at the same place, the longest first
             pattern = hits[k, 3]
             if exempt[pattern] or _inside(hits, k, begun, n, lists, exempt, length):
+                continue
+            # marked, not moved: later hits of the row still ask about those before them
+            hits[k, 3] = -1 - pattern
+            if company[pattern] == 0 and last_row[pattern] != row:
+                last_row[pattern] = row
+                sure[lists[pattern]] += 1
+        for which in range(num_lists):
+            out[row, 3 * which + 1] = sure[which]
+        for k in range(begun, n):
+            pattern = -1 - hits[k, 3]
+            if pattern < 0 or sure[lists[pattern]] < company[pattern]:
                 continue
             which = lists[pattern]
             out[row, 3 * which] += 1
@@ -252,13 +274,9 @@ def _measure(  # type: ignore[no-untyped-def]
             for i in range(max(hits[k, 1], covered_to[which]), hits[k, 2]):
                 out[row, 3 * which + 2] += symbols[codes[i]] < _WHITE
             covered_to[which] = hits[k, 2]
-            # marked, not moved: later hits of the row still ask about those before them
-            hits[k, 3] = -1 - pattern
-        for k in range(begun, n):
-            if hits[k, 3] < 0:
-                hits[counted, 0], hits[counted, 1], hits[counted, 2] = hits[k, 0], hits[k, 1], hits[k, 2]
-                hits[counted, 3] = -1 - hits[k, 3]
-                counted += 1
+            hits[counted, 0], hits[counted, 1], hits[counted, 2] = hits[k, 0], hits[k, 1], hits[k, 2]
+            hits[counted, 3] = pattern
+            counted += 1
         chars = 0
         if counted > begun:
             for i in range(low, high):

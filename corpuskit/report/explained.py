@@ -37,6 +37,9 @@ def print_explained(found: dict[str, Any]) -> None:
         if name not in asked:
             table.add_row(Text(harmless(name)), _number(value), style="dim")
     console.print(table)
+    for name, words in found["words"].items():
+        said = ", ".join(f"{word} {count}" if count > 1 else word for word, count in words.items())
+        console.print(Text(harmless(f"{name} words: {said}"), "dim"))
     verdict = found["verdict"]
     if verdict["kept"]:
         console.print(Text(f"Kept by the rules of {harmless(found['rules'])}.", "bold green"))

@@ -84,10 +84,10 @@ RIGHT_RULES = {
 LABEL_FLOORS: dict[str, dict[str, float]] = {
     "ja": {
         "good": 1,
-        "hard_negative": 0.9886,
+        "hard_negative": 0.9897,
         "low": 0.95,
         "harmful": 1,
-        "precision": 0.9881,
+        "precision": 0.9882,
         "recall": 0.9655,
     },
     "en": {

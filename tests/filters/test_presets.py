@@ -314,7 +314,7 @@ def test_so_many_words_of_a_list_are_kept_and_one_more_fails_this_rule(
     assert judged(with_hits(lang, word, kept + 1), lang, preset).keys() & WORD_RULES == {rule}
 
 
-@pytest.mark.parametrize(("rule", "word"), [("adult_share", "エロ動画"), ("discrimination_share", "不逞鮮人")])
+@pytest.mark.parametrize(("rule", "word"), [("adult_share", "エロ動画"), ("discrimination_share", "劣等人間")])
 def test_swallow_keeps_a_text_with_less_than_a_twentieth_of_such_words(rule: str, word: str) -> None:
     prose = document("ja", "随筆-傘")  # of 317 characters
     for hits, share, fails in ((4, 16 / 336, set()), (5, 20 / 341, {rule})):
