@@ -65,7 +65,7 @@ class Cut(NamedTuple):
 
 class _Rule(Strict):
     name: str = Field(pattern=r"^[a-z_]+$")
-    where: Literal["anywhere", "among", "edge", "end_of_line"]
+    where: Literal["anywhere", "among", "beside", "edge", "end_of_line"]
     source: str
     phrases: tuple[str, ...] = ()
     starts: tuple[str, ...] = ()

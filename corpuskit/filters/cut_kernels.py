@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from corpuskit.filters.line_kinds import AMONG, ANYWHERE, BLANK, COMPANY, EDGE, TEXT, UPPER, WHITE, Lines
+from corpuskit.filters.line_kinds import ANYWHERE, BESIDE, BLANK, COMPANY, EDGE, TEXT, UPPER, WHITE, Lines
 from corpuskit.text.kernel import kernel
 from corpuskit.text.shadow import Shadow
 
 IN_A_ROW = 3  # known lines that make a row go in the middle of a document
 AT_THE_START = 2  # and at its beginning, where a heading may be the first of them
+NEAR = 3  # `beside`: a sentence so many lines of text away makes it part of a text
 EDGE_LINES = 3  # `edge`: among so many lines of text from the beginning or the end
 
 
@@ -42,7 +43,7 @@ def _choose(codes, offsets, origin, lines, flags):  # type: ignore[no-untyped-de
             touched |= kind[stop_at] > TEXT or tail_rule[stop_at] >= 0
             stop_at += 1
         if touched:
-            _decide(kind, gone, at, stop_at)
+            _decide(lines, gone, at, stop_at, codes)
             begun = n
             n = _spans(lines, gone, at, stop_at, codes, origin, spans, where, n)
             if n > begun:
@@ -63,22 +64,42 @@ def _choose(codes, offsets, origin, lines, flags):  # type: ignore[no-untyped-de
 
 
 @kernel
-def _decide(kind, gone, low, high):  # type: ignore[no-untyped-def]
+def _is_sentence(codes, end):  # type: ignore[no-untyped-def]
+    """Whether a line whose text ends there ends as a sentence does."""
+    return codes[end - 1] == 0x3002 or codes[end - 1] == 0x2E
+
+
+@kernel
+def _decide(lines, gone, low, high, codes):  # type: ignore[no-untyped-def]
     """Mark the lines low..high of one document that go."""
+    kept_to, kind = lines[6], lines[8]
+    since = NEAR  # lines of text since the last one that is a sentence
     at = low
     before = 0  # lines of text so far
     while at < high:
         if kind[at] <= TEXT:
-            before += kind[at] == TEXT
+            if kind[at] == TEXT:
+                before += 1
+                since = 0 if _is_sentence(codes, kept_to[at]) else since + 1
             at += 1
             continue
         to = at  # a row: no line of text from here to there
-        words = known = 0
+        words = known = beside = 0
         last = at
         while to < high and kind[to] != TEXT:
-            words += kind[to] == ANYWHERE or kind[to] == AMONG or kind[to] == EDGE
-            known += kind[to] in (ANYWHERE, AMONG, EDGE, UPPER)
+            words += kind[to] >= EDGE
+            known += kind[to] >= UPPER
+            beside += kind[to] == BESIDE
             to += 1
+        below = to < high and _is_sentence(codes, kept_to[to])
+        near, k, seen = since < NEAR or below, to, 0
+        while beside and not near and k < high and seen < NEAR:
+            if kind[k] == TEXT:
+                near = _is_sentence(codes, kept_to[k])
+                seen += 1
+            k += 1
+        if not near:
+            words, known = words + beside, known + beside
         at_end = True
         for k in range(to, high):
             if kind[k] != BLANK:
@@ -88,7 +109,7 @@ def _decide(kind, gone, low, high):  # type: ignore[no-untyped-def]
         if goes:
             left, length, of_them = -1, 0, 0
             for k in range(at, to):
-                if kind[k] in (ANYWHERE, AMONG, EDGE, UPPER):
+                if kind[k] >= BESIDE:
                     gone[k] = True
                     last = k
                     if left < 0:
@@ -96,13 +117,15 @@ def _decide(kind, gone, low, high):  # type: ignore[no-untyped-def]
             stop = to if at_end else last + 1
             for k in range(max(left, at), stop):
                 length += kind[k] != BLANK
-                of_them += kind[k] in (ANYWHERE, AMONG, EDGE, UPPER)
+                of_them += kind[k] >= BESIDE
             if of_them >= 2 and 3 * of_them >= length:
                 for k in range(max(left, at), stop):
                     gone[k] |= kind[k] == COMPANY
         else:
             for k in range(at, to):
-                gone[k] = kind[k] == ANYWHERE
+                # a heading, such as ログイン in a manual: behind a blank line, and a sentence right below
+                heads = below and low < k == to - 1 and kind[k - 1] == BLANK
+                gone[k] = kind[k] == ANYWHERE and not heads
         at = to
     # a date that is the only one left, near the beginning or the end
     dates, date, texts_before, texts = 0, -1, 0, 0

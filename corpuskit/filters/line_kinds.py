@@ -16,9 +16,10 @@ from corpuskit.text.kernel import kernel
 # What a code point is.
 CORE, NUMERAL, WHITE, STOP, MARKUP, BULLET, FIRST, LAST = 1, 2, 4, 8, 16, 32, 64, 128
 
-# What a line is. TEXT is never cut whole; COMPANY and NUMBERS only beside others.
-BLANK, TEXT, ANYWHERE, AMONG, EDGE, COMPANY, NUMBERS, UPPER = range(8)
-KINDS = {"anywhere": ANYWHERE, "among": AMONG, "edge": EDGE, "end_of_line": TEXT}
+# What a line is, the later the surer. TEXT is never cut whole; those before EDGE only beside others, and of these UPPER
+# counts as one of the lines that make a row.
+BLANK, TEXT, COMPANY, NUMBERS, BESIDE, UPPER, EDGE, AMONG, ANYWHERE = range(9)
+KINDS = {"anywhere": ANYWHERE, "among": AMONG, "beside": BESIDE, "edge": EDGE, "end_of_line": TEXT}
 
 # Values of the phrase table: a rule's number, whether the phrase can begin a breadcrumb, and whether it is a sentence.
 HOME, SENTENCE, NO_RULE = 1 << 16, 1 << 17, (1 << 16) - 1
@@ -396,11 +397,7 @@ def _whole_line(codes, low, high, flags, keys, values, where):  # type: ignore[n
             kind = np.int64(where[one])
             known += apart
             sentence = value & SENTENCE != 0
-            if (
-                strongest == NUMBERS
-                or (kind == ANYWHERE and strongest != ANYWHERE)
-                or (kind, strongest) == (AMONG, EDGE)
-            ):
+            if kind > strongest:
                 strongest, by = kind, one
             i = after
         elif flags[codes[i]] & NUMERAL:

@@ -180,6 +180,37 @@ def test_words_that_can_be_headings_go_in_rows_of_three() -> None:
     assert after(f"{PROSE}\n会社概要\n\nアクセス\nお知らせ\n{PROSE}") == f"{PROSE}\n\n{PROSE}"
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        "北海道\n東北\n関東\n四国",
+        "価格\n1,200円\nサイズ\n30cm\n色\n青\n在庫\nあり",
+        "監督\n山田太郎\n写真\n高橋次郎\n広告\n佐藤三郎\nイベント\n田中四郎",
+        "開演\n18:30\n第一部\n19:00\n休憩\n19:50\n第二部\n20:10",
+        "日本語\n1億2千万\nEnglish\n4億\n中文\n9億",
+        "名前\n性別\n電話番号\nメールアドレス\n登録日",
+    ],
+)
+def test_words_of_tables_and_credits_stay_near_sentences(row: str) -> None:
+    assert after(f"{PROSE}\n{row}\n{PROSE}") == f"{PROSE}\n{row}\n{PROSE}"
+    assert after(f"{PROSE}\n\n{row}") == f"{PROSE}\n\n{row}"
+
+
+def test_they_go_in_company_and_where_no_sentence_is_near() -> None:
+    assert after(f"{PROSE}\nホーム\n設定\n会社概要\n写真\nお知らせ\n{PROSE}") == f"{PROSE}\n{PROSE}"
+    assert after("宿を探す\n価格\nサイズ\n色\n空室を見る") == "宿を探す\n空室を見る"
+    far = "宿を探すのは楽しい\n" * 3
+    assert after(f"{PROSE}\n{far}価格\nサイズ\n色\n{far}{PROSE}") == f"{PROSE}\n{far}{far}{PROSE}"
+
+
+def test_a_line_that_heads_a_passage_stays() -> None:
+    manual = f"{PROSE}\n\nログイン\n社員番号を入れます。\n\nパスワードを忘れた場合\n総務課に電話します。"
+    assert after(manual) == manual
+    assert after(f"{PROSE}\nログイン\n社員番号を入れます。") == f"{PROSE}\n社員番号を入れます。"
+    assert after(f"{PROSE}\n\nログイン\n\n{PROSE}") == f"{PROSE}\n\n{PROSE}"
+    assert after(f"{PROSE}\n\n続きを読む\n次の記事の題") == f"{PROSE}\n\n次の記事の題"
+
+
 def test_at_the_beginning_two_of_them_go_and_one_is_a_title() -> None:
     assert after(f"会社概要\n{PROSE}") == f"会社概要\n{PROSE}"
     assert after(f"ホーム\n会社概要\n{PROSE}") == PROSE
@@ -226,6 +257,7 @@ def test_a_date_alone_near_the_beginning_goes_and_dates_that_are_headings_stay()
     diary = f"2024年1月5日\n{PROSE}\n2024年1月6日\n{PROSE}"
     assert after(diary) == diary
     assert after(f"1月5日\n{PROSE}") == f"1月5日\n{PROSE}"
+    assert after(f"雨の日\n令和６年１月５日（金）\n{PROSE}") == f"雨の日\n{PROSE}"
 
 
 def test_only_the_end_of_a_line_goes_where_the_text_before_it_is_prose() -> None:
@@ -306,6 +338,11 @@ LINES = st.sampled_from(
         "料理",
         "一二三",
         "123",
+        "価格",
+        "設定",
+        "写真",
+        "18:30",
+        "雨が降った。",
     ]
     + ["雨はまだ降っている…続きを読む", "ログイン。続きを読む", "㏂㌔㍿…もっと見る", "…続きを読む続きを読む"]
     + ["THE END", "GO AWAY NOW", "FOR SALE"]
