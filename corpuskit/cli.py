@@ -6,6 +6,8 @@ Exit code 0: done. 1: something failed (it is listed). 2: wrong usage, said in o
 from __future__ import annotations
 
 import errno
+import io
+import itertools
 import os
 import re
 import sys
@@ -554,12 +556,27 @@ def _complain(line: str) -> None:
     print(harmless(line.replace("\n", " ")), file=sys.stderr)
 
 
+def _check_words(words: list[str]) -> None:
+    """Refuse what a shell makes of a variable that is empty, and names that are no text."""
+    from corpuskit.config import UserError
+
+    for before, word in itertools.pairwise(words):
+        if not word or re.fullmatch(r"--[a-z-]+=", word):
+            raise UserError(f"{word.rstrip('=') or before}: is given nothing; is a variable empty?")
+        if not word.isascii() and any("\ud800" <= c <= "\udfff" for c in word):
+            raise UserError(f"{word.encode('utf-8', 'backslashreplace').decode()}: is not UTF-8; rename it")
+
+
 def main() -> None:
     """Entry point: run the command, turn known errors into one line and an exit code."""
     from corpuskit.config import Failure, UserError
     from corpuskit.engine.run import ShardsFailed
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show Japanese
     try:
+        _check_words(sys.argv)
         app()
     except UserError as error:
         _complain(f"error: {error}")
@@ -569,6 +586,11 @@ def main() -> None:
         for failed in error.failures if isinstance(error, ShardsFailed) else ():
             _complain(f"  {failed['shard']}: {failed['error'].splitlines()[-1]}")
         sys.exit(1)
+    except ValueError as error:
+        if type(error).__name__ != "ArrowInvalid":
+            raise
+        _complain(f"error: a file of an earlier step is damaged; run the command that wrote it again ({error})")
+        sys.exit(1)
     except SystemExit as leave:
         if leave.code == 130:  # what typer makes of Ctrl-C
             _complain("stopped; the same command goes on where this one was")
@@ -576,6 +598,9 @@ def main() -> None:
     except OSError as error:
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             _complain(f"error: {error.filename}: {error.strerror}; choose another file or folder, or change its rights")
+            sys.exit(2)
+        if error.errno in (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+            _complain(f"error: {str(error.filename)[:200]}: {error.strerror}; choose another file or folder")
             sys.exit(2)
         if error.errno != errno.ENOSPC:
             raise

@@ -392,6 +392,9 @@ def is_path(preset: str) -> bool:
 _MOST_YAML = 1 << 20  # bytes
 
 
+_MOST_MERGED = 10_000  # fields of one mapping
+
+
 @functools.cache
 def _safe_loader() -> type[Any]:
     """PyYAML's SafeLoader over libyaml's parser, where there is one: 10 times faster.
@@ -416,6 +419,11 @@ def _safe_loader() -> type[Any]:
                 if times > 1 and key != "<<":
                     raise yaml.constructor.ConstructorError(None, None, f"'{key[:40]}' stands twice", node.start_mark)
             return SafeConstructor.construct_mapping(self, node, deep)
+
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            SafeConstructor.flatten_mapping(self, node)
+            if len(node.value) > _MOST_MERGED:  # each << of a << multiplies them
+                raise yaml.constructor.ConstructorError(None, None, "too much is merged by <<", node.start_mark)
 
     return Loader
 

@@ -15,6 +15,13 @@ from corpuskit.config import Strict, UserError, data_dir, is_path, load_file, su
 Bound = Annotated[float, Field(ge=-3.4e38, le=3.4e38, allow_inf_nan=False)]
 
 
+# The funnel counts what deduplication removes under these names.
+RESERVED = (
+    *("url_duplicate", "exact_duplicate", "normalized_duplicate", "near_duplicate"),
+    *("repeated_span", "frequent_paragraphs", "common_document"),
+)
+
+
 class Rule(Strict):
     """A bound on one signal. A document fails the rule when the signal lies outside [min, max], or is no number.
 
@@ -23,7 +30,7 @@ class Rule(Strict):
     sort what was removed (uzushio's pipeline asks the same filter again and again at rising strictness for this).
     """
 
-    name: str = Field(min_length=1)
+    name: str = Field(pattern=r"^[\w.-]{1,80}$")
     signal: str
     min: Bound | None = None
     max: Bound | None = None
@@ -32,6 +39,8 @@ class Rule(Strict):
 
     @model_validator(mode="after")
     def _has_a_bound(self) -> Rule:
+        if self.name in RESERVED:
+            raise ValueError(f"rule {self.name}: what deduplication removes is counted by this name; choose another")
         if self.min is None and self.max is None:
             raise ValueError(f"rule {self.name} has neither min nor max")
         if self.min is not None and self.max is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import http.server
 import json
 import lzma
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -58,6 +60,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "broken.yaml").write_text("name: [", encoding="utf-8")
     (folder / "a_file").touch()
     (folder / "data.docx").write_bytes(b"PK")
+    (folder / "odd").mkdir()
+    (folder / "odd" / "\udcff.jsonl").write_bytes(b"{}")
     return folder
 
 
@@ -96,6 +100,13 @@ MISTAKES = {
     "mirror without the file": (
         "corpus --lang ja --profile full --mirror {files}/empty --source mc4 --shards 0 --workspace {out}",
         "00000-of-01024.json.gz: the mirror has no such file; cut the sources with --source and --shards",
+    ),
+    "file without a name in UTF-8": (f"{CLEAN} --input {{files}}/odd", "odd/\\udcff.jsonl: is not UTF-8; rename it"),
+    "what is no language model": (
+        f"{CLEAN} --input {{files}}/good.jsonl --lid-model {{files}}/good.jsonl", "good.jsonl: is no fastText model"
+    ),
+    "rules with too long a name": (
+        "decide --workspace {sample} --lang ja --rules " + "a" * 300 + ".yaml", "File name too long"
     ),
     "language model": (f"{CLEAN} --input {{files}}/good.jsonl --lid-model {{files}}/no.ftz", "no.ftz"),
     "preset": (f"{CLEAN} --input {{files}}/good.jsonl --rules corpuskit-jp", "did you mean corpuskit-ja?"),
@@ -178,6 +189,19 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(
     assert done.stderr.startswith("error: ")
     assert said.format(**places) in done.stderr
     assert done.stdout == ""
+
+
+def test_an_option_that_is_given_nothing(cli: Cli, files: Path, sample: Path, tree: Tree) -> None:
+    before = tree(sample)
+    for words in (
+        ("decide", "--rules", "hojichar", "--diff", "", "--workspace", sample),
+        ("decide", "--rules=", "--workspace", sample),
+        ("clean", "--lang", "ja", "--input", files / "good.jsonl", "--out", ""),
+    ):
+        done = cli(*words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert re.fullmatch("error: --(diff|rules|out): is given nothing; is a variable empty\\?\n", done.stderr)
+    assert tree(sample) == before
 
 
 def test_a_mistake_leaves_the_workspace_as_it_was(
@@ -383,6 +407,7 @@ def test_broken_lines_are_quarantined_and_counted(cli: Cli, tmp_path: Path) -> N
     (tmp_path / "mixed.jsonl").write_bytes(b"".join(lines))
     (tmp_path / "broken.jsonl").write_bytes(b"".join(broken))
     (tmp_path / "nothing.jsonl").write_bytes(b"")
+    (tmp_path / "marked.jsonl").write_bytes(codecs.BOM_UTF8 + line(GOOD).encode() + codecs.BOM_UTF8 + b"{}\n")
     (tmp_path / "cut.jsonl.gz").write_bytes(
         gzip.compress(b"".join(line(f"{GOOD}{n}").encode() for n in range(500)))[:-200]
     )
@@ -391,6 +416,7 @@ def test_broken_lines_are_quarantined_and_counted(cli: Cli, tmp_path: Path) -> N
         "mixed.jsonl": (6, 1, 1, 4),
         "broken.jsonl": (4, 0, 0, 4),
         "nothing.jsonl": (0, 0, 0, 0),
+        "marked.jsonl": (2, 1, 0, 1),  # a byte order mark is one at the beginning alone
         "false.jsonl.gz": (1, 0, 0, 1),
     }
     for name, counts in wanted.items():

@@ -142,13 +142,18 @@ def test_a_plan_is_shown_and_nothing_done(copy: Path, mine: Path, cli: Cli, tree
         (("--rules", "corpuskit-ja", "--diff", "corpuskit-en"), "--rules corpuskit-en: no such preset"),
         (("--rules", "{files}/signal.yaml"), "unknown signal 'num_char'; did you mean num_chars?"),
         (("--rules", "corpuskit-ja", "--diff", "{files}/signal.yaml"), "did you mean num_chars?"),
+        (("--rules", "{files}/words.yaml"), "rule short: num_words is not measured here; see `signals:`"),
     ],
 )
 def test_a_mistake_is_one_line_and_changes_nothing(
     sample: Path, tmp_path: Path, cli: Cli, words: tuple[str, ...], message: str
 ) -> None:
     body = "description: d\nrules: [{name: short, signal: SIGNAL, min: 1, source: own}]\n"
-    for name, lang, signal in (("french", "fr", "num_chars"), ("signal", "ja", "num_char")):
+    for name, lang, signal in (
+        ("french", "fr", "num_chars"),
+        ("signal", "ja", "num_char"),
+        ("words", "ja", "num_words"),
+    ):
         text = f"name: {name}\nlang: {lang}\n{body.replace('SIGNAL', signal)}"
         (tmp_path / f"{name}.yaml").write_text(text, encoding="utf-8")
     done = cli("decide", *(word.replace("{files}", str(tmp_path)) for word in words), "--workspace", sample)
@@ -156,6 +161,24 @@ def test_a_mistake_is_one_line_and_changes_nothing(
     assert len(done.stderr.splitlines()) == 1
     for part in message.split(".*"):
         assert part in done.stderr
+
+
+def test_what_is_damaged_or_unfinished_is_said(copy: Path, cli: Cli) -> None:
+    receipts = copy / "clean" / "ja" / "receipts"
+    (copy / "clean" / "ja" / ".corpuskit-tmp").mkdir()  # as kill -9 leaves it
+    done = cli("decide", "--rules", "hojichar", "--workspace", copy)
+    assert done.returncode == 0
+    assert "only what is measured is decided" in done.stderr
+    signals = next((copy / "clean" / "ja" / "signals").iterdir())
+    signals.write_bytes(signals.read_bytes()[:-100])
+    done = cli("decide", "--rules", "hojichar", "--diff", "corpuskit-ja", "--workspace", copy)
+    assert done.returncode == 1
+    assert f"{signals}: is missing or damaged" in done.stderr and "Traceback" not in done.stderr
+    damaged = min(receipts.iterdir())
+    damaged.write_text("{")
+    done = cli("decide", "--rules", "hojichar", "--workspace", copy)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{damaged}: is damaged; to measure what it is of again: corpuskit corpus --lang ja" in done.stderr
 
 
 def test_a_folder_that_measured_nothing_says_how_to_begin(tmp_path: Path, cli: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from corpuskit.config import UserError, load_pipeline
+from corpuskit.dedup import exact, paragraphs, substring
 from corpuskit.filters.clean import signal_names
 from corpuskit.filters.rules import check_signals
 from corpuskit.rulesets import Rule, RuleSet, load_rules, presets
 
+DEDUP_RULES = (exact.URL, exact.EXACT, exact.NORMALIZED, exact.NEAR, substring.RULE, paragraphs.RULE, paragraphs.COMMON)
 HEAD = "name: mine\nlang: ja\ndescription: 試し\n"
 
 
@@ -43,6 +46,9 @@ def load(folder: Path, body: str) -> RuleSet:
         ({"min": 1e300}, "less than or equal"),  # as a float32 it would be infinite
         ({"max": -1e39}, "greater than or equal"),
         ({"max": 1, "source": ""}, "source"),
+        ({"max": 1, "name": "a\x1b[31m"}, "name"),
+        ({"max": 1, "name": ""}, "name"),
+        *(({"max": 1, "name": name}, "is counted by this name") for name in DEDUP_RULES),
     ],
 )
 def test_a_rule_makes_sense_or_is_refused(fields: dict[str, Any], message: str | None) -> None:
@@ -84,6 +90,9 @@ def test_a_bound_is_taken_away_by_null(tmp_path: Path) -> None:
     assert (rule.min, rule.max) == (5, None)
 
 
+MERGE_BOMB = "a: &a {x: 1, y: 2}\n" + "".join(
+    f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}\n" for a, b in itertools.pairwise("abcdefghijkl")
+)
 RULE = "{name: a, signal: num_chars, min: 1, source: own}"
 ONE = f"rules: [{RULE}]\n"
 
@@ -105,6 +114,7 @@ ONE = f"rules: [{RULE}]\n"
         ("extends: corpuskit-ja\nchange: {garbled: {max: 2}}\ndrop: [garbled]\n", "drop: garbled: is changed as well"),
         (f"x: {'[' * 3000}{']' * 3000}\n", "nested too deeply"),
         (f"# {'x' * (1 << 20)}\n", "larger than 1 MB"),
+        (MERGE_BOMB, "too much is merged by <<"),
         (f"x: {'9' * 5000}\n", "not valid YAML"),
         ("drop: []\ndrop: [too_short]\n", "'drop' stands twice"),
         ("change: {too_short: {min: 3}}\n" + ONE, "nothing to change without 'extends'"),

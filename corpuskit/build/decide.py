@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import shlex
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,11 @@ from corpuskit.build.stages import check_measured, decide, signal_shards
 from corpuskit.build.workspace import Workspace, follows, held_profile
 from corpuskit.config import UserError, suggest
 from corpuskit.engine.plan import Shard
-from corpuskit.engine.store import Receipt, read_receipts
+from corpuskit.engine.store import RECEIPTS, SCRATCH, Receipt, read_receipts
 from corpuskit.report.funnel import language_funnel
 from corpuskit.rulesets import RuleSet
+
+log = logging.getLogger("corpuskit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,14 @@ def plan_decide(space: Workspace, lang: str | None, preset: str | None, other: s
     lang = _language(space, lang, preset or other)
     folder = space.root / "clean" / lang
     cleaned = read_receipts(folder)
+    again = f"corpuskit corpus --lang {lang}, with the options it was built with"
+    damaged = {p.stem for p in (folder / RECEIPTS).glob("*.json")} - {r.shard for r in cleaned}
+    if damaged:
+        raise UserError(f"{folder / RECEIPTS / min(damaged)}.json: is damaged; to measure what it is of again: {again}")
+    if (folder / SCRATCH).exists() or (folder / "failed.json").exists():
+        log.warning(
+            "%s: was interrupted, or a shard failed; only what is measured is decided. To finish: %s", folder, again
+        )
     if not all(any(o.path.startswith("documents/") for o in r.outputs) for r in cleaned):
         raise UserError(f"{folder}: was cleaned by an earlier version; run: corpuskit corpus --lang {lang}")
     rules = rulesets.load_rules(lang, preset or config.load_pipeline(lang).rules)

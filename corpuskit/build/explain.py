@@ -66,6 +66,8 @@ def _is_file(target: str) -> bool:
 
 def _read(target: str) -> str:
     if target == "-":
+        if sys.stdin is None:
+            raise UserError("explain -: there is no standard input")
         content = sys.stdin.buffer.read(_MOST_BYTES + 1)
     else:
         path = Path(target)

@@ -121,13 +121,13 @@ def check_measured(rules: RuleSet, shards: Sequence[Shard]) -> None:
     Raises:
         UserError: it was not.
     """
-    import pyarrow.parquet as pq
-
+    from corpuskit.engine.tables import open_parquet
     from corpuskit.filters.rules import check_signals
     from corpuskit.schema import MEASURED
 
     if shards:
-        columns = pq.read_schema(shards[0].inputs[0].path).names
+        with open_parquet(shards[0].inputs[0].path) as file:
+            columns = file.schema_arrow.names
         check_signals(rules, [name for name in columns if name not in MEASURED.names])
 
 

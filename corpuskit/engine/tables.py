@@ -11,6 +11,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corpuskit.config import Failure
+
 BATCH_BYTES = 16 << 20  # text bytes a batch may hold before it is handed on; bounds a worker's memory
 BATCH_ROWS = 4096
 NUMBER_ROWS = 1 << 16  # of a table without texts: each row group costs a fixed time a column
@@ -79,9 +81,23 @@ class TableWriter:
 
 def read_batches(path: str | Path, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
     """The batches of a Parquet file, one row group at a time."""
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_parquet(path) as file:
         for group in range(file.num_row_groups):
             yield from file.read_row_group(group, columns=columns, use_threads=False).combine_chunks().to_batches()
+
+
+def open_parquet(path: str | Path) -> pq.ParquetFile:
+    """A Parquet file that an earlier step wrote, mapped into memory.
+
+    Raises:
+        Failure: it is not there, or not whole.
+    """
+    try:
+        return pq.ParquetFile(path, memory_map=True)
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise Failure(
+            f"{path}: is missing or damaged; the command that wrote it makes it anew ({str(error).splitlines()[0]})"
+        ) from None
 
 
 def read_selected(
@@ -98,7 +114,7 @@ def read_selected(
     if isinstance(selection, str | Path):
         chosen = pq.read_table(selection, schema=ROWS)["row"].to_numpy()
     start = 0
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with open_parquet(path) as file:
         for group in range(file.num_row_groups):
             end = start + file.metadata.row_group(group).num_rows
             rows = np.arange(start, end)

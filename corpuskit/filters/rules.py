@@ -29,16 +29,21 @@ class Verdicts(NamedTuple):
 
 
 def check_signals(rules: RuleSet, known: Sequence[str]) -> None:
-    """Make sure every rule names a signal that is measured.
+    """Make sure every rule names one of the signals that are measured.
 
     Raises:
-        UserError: a rule names an unknown signal.
+        UserError: a rule names a signal that is not measured, or that is none.
     """
     for rule in rules.rules:
         if rule.signal not in known:
-            raise UserError(
-                f"rules {rules.name}: rule {rule.name}: unknown signal '{rule.signal}'{suggest(rule.signal, known)}"
-            )
+            from corpuskit.filters.clean import ALL_SIGNALS
+
+            what = f"rules {rules.name}: rule {rule.name}: "
+            if rule.signal in ALL_SIGNALS:
+                raise UserError(
+                    f"{what}{rule.signal} is not measured here; see `signals:` of the pipeline in docs/steps.md"
+                )
+            raise UserError(f"{what}unknown signal '{rule.signal}'{suggest(rule.signal, known)}")
 
 
 def as_params(rules: RuleSet) -> list[dict[str, Any]]:

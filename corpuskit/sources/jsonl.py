@@ -6,6 +6,7 @@ its number is the byte at which the line begins: the same whatever the ranges ar
 
 from __future__ import annotations
 
+import codecs
 import itertools
 from collections.abc import Iterator
 
@@ -52,7 +53,7 @@ def _read_block(
         if not line.strip():
             continue  # an empty line is no record
         try:
-            record = orjson.loads(line)
+            record = orjson.loads(line if at else line.removeprefix(codecs.BOM_UTF8))
         except orjson.JSONDecodeError as error:
             quarantine.add(source.name, at, f"not JSON: {error}", line)
             continue

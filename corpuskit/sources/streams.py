@@ -67,6 +67,9 @@ def expand(pattern: str) -> list[str]:
         found = sorted(p for p in glob.glob(pattern, recursive=True) if Path(p).is_file())  # noqa: PTH207 - absolute patterns
     if not found:
         raise UserError(f"--input {pattern}: no such file")
+    for path in found:
+        if not path.isascii() and any("\ud800" <= c <= "\udfff" for c in path):
+            raise UserError(f"--input {path.encode('utf-8', 'backslashreplace').decode()}: is not UTF-8; rename it")
     return found
 
 
