@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 
 import numpy as np
@@ -23,6 +24,7 @@ from corpuskit.text.tables import (
     OTHER_LETTER,
     PUNCTUATION,
     SYMBOL,
+    class_table,
 )
 
 CHARACTERS = (
@@ -34,6 +36,10 @@ CHARACTERS = (
     "hiragana_per_japanese_char",
     "katakana_per_japanese_char",
     "kanji_per_japanese_char",
+    # katakana is the kana of prose, as in old statutes, where ヲ is PROSE_WO of it or more; else it spells words
+    "prose_kana_per_japanese_char",  # hiragana, and katakana where it is the kana of prose
+    "katakana_word_per_japanese_char",  # katakana where it is not
+    "foreign_kanji_per_kanji",  # kanji of the BMP that neither CP932 nor JIS X 0213 has: Chinese, wrong charsets
     "latin_per_char",
     "digit_per_char",
     "alphanumeric_per_char",  # letters of any script and digits
@@ -53,7 +59,9 @@ CHARACTERS = (
 
 FIRST_CHARS = 50  # HojiChar AcceptJapanese(lookup_size=50)
 LONGEST_PERIOD = 8
-_EMOJI, _MOJIBAKE, _PAIR = 1, 2, 4  # _PAIR: the first of a mojibake pair
+PROSE_WO = 0.015  # を is 0.03 to 0.04 of the hiragana of prose; ヲ was under 0.01 of the katakana of modern pages
+_EMOJI, _MOJIBAKE, _PAIR, _FOREIGN = 1, 2, 4, 8  # _PAIR: the first of a mojibake pair
+_WO = 0x30F2
 _REPLACEMENT = 0xFFFD
 _VARIATION_16 = 0xFE0F
 
@@ -92,6 +100,9 @@ def _marks() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
         flags[ord(char)] |= _EMOJI
     flags[_VARIATION_16] |= _EMOJI
     flags[_REPLACEMENT] |= _MOJIBAKE
+    for code in np.flatnonzero(class_table() == KANJI).tolist():
+        if not _in_japan(chr(code)):
+            flags[code] |= _FOREIGN
     pairs = []
     for entry in word_list("mojibake.txt"):
         if len(entry) == 1:
@@ -100,6 +111,17 @@ def _marks() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint64]]:
             flags[ord(entry[0])] |= _PAIR
             pairs.append(ord(entry[0]) << 32 | ord(entry[1]))
     return flags, np.array(sorted(pairs), np.uint64)
+
+
+def _in_japan(kanji: str) -> bool:
+    """Whether a Japanese character set has a kanji; those beyond the BMP count as had."""
+    if not "\u3400" <= kanji < "\ua000":
+        return True
+    for charset in ("cp932", "euc_jis_2004"):
+        with contextlib.suppress(UnicodeEncodeError):
+            kanji.encode(charset)
+            return True
+    return False
 
 
 @kernel
@@ -138,7 +160,7 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
             previous = code
 
         by_class[:] = 0
-        emoji = mojibake = 0
+        emoji = mojibake = foreign = 0
         has_pairs = False
         surprise = 0.0
         for k in range(num_distinct):
@@ -150,8 +172,9 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
                 emoji += count * ((flag & _EMOJI) != 0)
                 mojibake += count * ((flag & _MOJIBAKE) != 0)
                 has_pairs |= (flag & _PAIR) != 0
+                foreign += count * ((flag & _FOREIGN) != 0)
             surprise += count * np.log2(count)
-        replacement = counts[_REPLACEMENT]
+        replacement, wo = counts[_REPLACEMENT], counts[_WO]
         for k in range(num_distinct):
             counts[distinct[k]] = 0
         if has_pairs:
@@ -181,19 +204,23 @@ def _characters(chars, char_offsets, codes, offsets, traits, flags, pairs, out):
             result[5] = by_class[HIRAGANA] / japanese
             result[6] = by_class[KATAKANA] / japanese
             result[7] = by_class[KANJI] / japanese
-        result[8] = by_class[LATIN] / n
-        result[9] = by_class[DIGIT] / n
-        result[10] = (letters + by_class[DIGIT]) / n
-        result[11] = by_class[PUNCTUATION] / n
-        result[12] = by_class[SYMBOL] / n
-        result[13] = emoji / n
-        result[14] = (with_spaces - n) / with_spaces
-        result[16] = replacement / n
-        result[17] = mojibake / n
-        result[18] = kana
-        result[19] = longest_run
-        result[20] = _longest_periodic_run(text)
-        result[21] = max(0.0, np.log2(n) - surprise / n)
+            of_prose = by_class[KATAKANA] if wo > 0 and wo >= PROSE_WO * by_class[KATAKANA] else 0
+            result[8] = (by_class[HIRAGANA] + of_prose) / japanese
+            result[9] = (by_class[KATAKANA] - of_prose) / japanese
+        result[10] = foreign / max(by_class[KANJI], 1)
+        result[11] = by_class[LATIN] / n
+        result[12] = by_class[DIGIT] / n
+        result[13] = (letters + by_class[DIGIT]) / n
+        result[14] = by_class[PUNCTUATION] / n
+        result[15] = by_class[SYMBOL] / n
+        result[16] = emoji / n
+        result[17] = (with_spaces - n) / with_spaces
+        result[19] = replacement / n
+        result[20] = mojibake / n
+        result[21] = kana
+        result[22] = longest_run
+        result[23] = _longest_periodic_run(text)
+        result[24] = max(0.0, np.log2(n) - surprise / n)
 
 
 @kernel

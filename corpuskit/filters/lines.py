@@ -33,6 +33,7 @@ LINES = (
     "duplicate_paragraph_char_fraction",
     "num_sentences",
     "mean_sentence_chars",
+    "mean_clause_chars",  # chars / (sentences and 、 and ,)
     "max_sentence_chars",
     "long_sentence_char_fraction",  # characters of sentences longer than 200
     "ellipsis_sentence_fraction",
@@ -129,6 +130,9 @@ def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no
             continue
         newlines = num_lines = num_paragraphs = num_sentences = 0
         max_line = short = under_30 = long_chars = kanaless = bullets = ellipses = punctuated = 0
+        commas = 0
+        for i in range(end):
+            commas += (text[i] == 0x3001) | (text[i] == 0x2C)
         max_paragraph = paragraph = max_sentence = long_sentence_chars = sentence_ellipses = 0
         line_chars = 0
         line_hash, sentence_hash, paragraph_hash = np.uint64(0), np.uint64(0), np.uint64(0)
@@ -227,8 +231,9 @@ def _lines(codes, offsets, traits, char_offsets, flags, out):  # type: ignore[no
         result[17] = duplicate_paragraph_chars / line_chars
         result[18] = num_sentences
         result[19] = n / num_sentences
-        result[20] = max_sentence
-        result[21] = long_sentence_chars / n
-        result[22] = sentence_ellipses / num_sentences
-        result[23] = duplicate_sentences / num_sentences
-        result[24] = duplicate_sentence_chars / n
+        result[20] = n / (num_sentences + commas)
+        result[21] = max_sentence
+        result[22] = long_sentence_chars / n
+        result[23] = sentence_ellipses / num_sentences
+        result[24] = duplicate_sentences / num_sentences
+        result[25] = duplicate_sentence_chars / n

@@ -39,6 +39,12 @@ def kind(char: str) -> str:
     return {"L": "letter", "M": "letter", "P": "punctuation", "S": "symbol"}.get(category[0], "other")
 
 
+def is_foreign(kanji: str) -> bool:
+    if not "\u3400" <= kanji <= "\u9fff":
+        return False
+    return not any(kanji.encode(charset, "ignore") for charset in ("cp932", "euc_jis_2004"))
+
+
 def is_word_char(char: str) -> bool:
     return kind(char) in ("kanji", "hiragana", "katakana", "latin", "digit", "letter")
 
@@ -115,6 +121,7 @@ def characters(text: str) -> dict[str, float]:
     n = len(chars)
     kinds = Counter(map(kind, chars))
     japanese = kinds["hiragana"] + kinds["katakana"] + kinds["kanji"]
+    of_prose = kinds["katakana"] if "ヲ" in chars and chars.count("ヲ") >= 0.015 * kinds["katakana"] else 0
     run = longest = 0
     for at, char in enumerate(chars):
         run = run + 1 if at and char == chars[at - 1] else 1
@@ -128,6 +135,9 @@ def characters(text: str) -> dict[str, float]:
         "hiragana_per_japanese_char": kinds["hiragana"] / max(japanese, 1),
         "katakana_per_japanese_char": kinds["katakana"] / max(japanese, 1),
         "kanji_per_japanese_char": kinds["kanji"] / max(japanese, 1),
+        "prose_kana_per_japanese_char": (kinds["hiragana"] + of_prose) / max(japanese, 1),
+        "katakana_word_per_japanese_char": (kinds["katakana"] - of_prose) / max(japanese, 1),
+        "foreign_kanji_per_kanji": sum(kind(c) == "kanji" and is_foreign(c) for c in chars) / max(kinds["kanji"], 1),
         "latin_per_char": kinds["latin"] / n,
         "digit_per_char": kinds["digit"] / n,
         "alphanumeric_per_char": (japanese + kinds["latin"] + kinds["letter"] + kinds["digit"]) / n,
@@ -182,6 +192,7 @@ def lines(text: str) -> dict[str, float]:
         "duplicate_paragraph_char_fraction": sum(widths[at] for at in same_paragraphs) / chars,
         "num_sentences": len(found),
         "mean_sentence_chars": n / len(found),
+        "mean_clause_chars": n / (len(found) + text.count("、") + text.count(",")),
         "max_sentence_chars": max(map(len, found)),
         "long_sentence_char_fraction": sum(len(s) for s in found if len(s) > 200) / n,
         "ellipsis_sentence_fraction": sum(s[-3:] in ELLIPSES for s in found) / len(found),

@@ -25,7 +25,9 @@ from corpuskit.text.normalize import normalize_column
 # reason -> the rules that are right to fail such a document
 RIGHT_RULES = {
     "ja": {
-        "navigation": ("too_much_cut", "too_short", "short_lines", "few_hiragana", "mostly_digits"),
+        "navigation": (
+            *("too_much_cut", "too_short", "short_lines", "few_hiragana", "mostly_digits", "boilerplate_share"),
+        ),
         "repetition": (
             "duplicate_lines",
             "duplicate_sentences",
@@ -42,7 +44,7 @@ RIGHT_RULES = {
             "repeated_4gram",
         ),
         "machine": ("mostly_digits", "not_japanese", "few_hiragana", "wrong_language"),
-        "mojibake": ("garbled",),
+        "mojibake": ("garbled", "foreign_kanji"),
         "escapes": ("control_characters",),
         "symbols": ("mostly_symbols", "character_run", "repeated_2gram", "repeated_4gram"),
         "teasers": ("ellipsis_lines",),
@@ -84,10 +86,10 @@ RIGHT_RULES = {
 LABEL_FLOORS: dict[str, dict[str, float]] = {
     "ja": {
         "good": 1,
-        "hard_negative": 0.9897,
+        "hard_negative": 1,
         "low": 0.95,
         "harmful": 1,
-        "precision": 0.9882,
+        "precision": 1,
         "recall": 0.9655,
     },
     "en": {
@@ -146,16 +148,17 @@ RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
         "too_much_cut": (1, 0.8182),
         "too_short": (1, 0.8667),
         "garbled": (1, 1),
+        "foreign_kanji": (1, 0),
         "control_characters": (1, 1),
         "not_japanese": (1, 0.7),
-        "few_hiragana": (0.9583, 0.6552),
+        "few_hiragana": (1, 0.6552),
         "mostly_katakana": (1, 0.25),
         "wrong_language": (1, 0.7),
         "mostly_symbols": (1, 0.5),
         "mostly_digits": (1, 0.3333),
         "character_run": (1, 0.25),
         "short_lines": (1, 0.6364),
-        "unpunctuated_sentences": (1, 0.7778),
+        "unpunctuated_sentences": (1, 0.5556),
         "ellipsis_lines": (1, 1),
         "duplicate_lines": (1, 0.1818),
         "duplicate_sentences": (1, 0.5455),
@@ -170,6 +173,7 @@ RULE_FLOORS: dict[str, dict[str, tuple[float | None, float | None]]] = {
         "discrimination_types": (1, 0.375),
         "advertising_share": (1, 1),
         "advertising_types": (1, 1),
+        "boilerplate_share": (1, 0),
     },
     "en": {
         "blocked_host": (1, 1),

@@ -56,6 +56,9 @@ def scattered(parts: list[str], text: str) -> str:
 
 
 MOJIBAKE = "縺繧繝荳螟譁蜷縲髢繧縺"
+CHINESE = (
+    "这们说时对门问间见观视觉现实书读认识语词义习师长东车边过还进远连贝负财责败货质贩贪贫购贯贱贴贵贷费贺贾资赋赌赏赐"
+)
 SYMBOLS = "○●◎★☆■□▲△▼▽◆◇→←↑↓♪♭〒"
 IROHA = "いろはにほへとちりぬるをわかよたれそつねならむうゐのおくやま"
 IDIOMS = """\
@@ -196,7 +199,18 @@ PAIRS = {
         SHORT_LINES + "古い船が一度鳴いた。\n空が白んできました。\n" + prose(120),
         10 / 11,
     ),
-    "unpunctuated_sentences": Pair(letters(200), 200, letters(201), 201),
+    "unpunctuated_sentences": Pair(
+        letters(200)[:100] + "、" + letters(239)[100:], 240 / 2, letters(200)[:100] + "、" + letters(240)[100:], 241 / 2
+    ),
+    "foreign_kanji": Pair(
+        IDIOMS + IROHA + "、あめゆきくもりかぜかみなり。" + CHINESE[:55],
+        55 / 275,
+        IDIOMS + IROHA + "、あめゆきくもりかぜかみなり。" + CHINESE,
+        56 / 276,
+    ),
+    "boilerplate_share": Pair(
+        with_words(["利用規約", "会社概要"] * 5, 400), 40 / 400, with_words(["利用規約", "会社概要"] * 5, 399), 40 / 399
+    ),
     "ellipsis_lines": Pair(ellipses(3), 3 / 10, ellipses(4), 4 / 10),
     "duplicate_lines": Pair(repeated(6, "\n"), 6 / 20, repeated(7, "\n"), 7 / 20),
     "duplicate_sentences": Pair(repeated(7, ""), 7 / 20, repeated(8, ""), 8 / 20),
@@ -256,9 +270,6 @@ HARD_NEGATIVES = (
     "アスパラガス",
     "スカンジナビア",
 )
-LOST = {
-    "旧字旧仮名-片仮名の法令": ["few_hiragana"],  # not one hiragana; see the rule's source
-}
 
 
 @pytest.mark.parametrize("genre", HARD_NEGATIVES)
@@ -266,6 +277,4 @@ def test_hard_negatives_are_kept(genre: str) -> None:
     documents = [d for d in labelled("ja") if d.genre == genre and d.label == "hard_negative"]
     assert len(documents) >= 4
     failed = {d.name: list(judged(d.text, "ja")) for d in documents}
-    assert {name: rules for name, rules in failed.items() if rules} == {
-        d.name: LOST[d.name] for d in documents if d.name in LOST
-    }
+    assert {name: rules for name, rules in failed.items() if rules} == {}

@@ -50,6 +50,13 @@ LITERAL = [
     ("whitespace_per_char_with_spaces", "今 日\n\n", 3 / 5),
     ("control_per_char", "a\0b\x1b\x85c", 2 / 3),
     ("replacement_per_char", "こ\ufffd\ufffdは", 2 / 4),
+    ("prose_kana_per_japanese_char", "第一條 此ノ法律ヲ行フ", 3 / 10),
+    ("prose_kana_per_japanese_char", "データを扱うアプリ", 2 / 9),
+    ("katakana_word_per_japanese_char", "第一條 此ノ法律ヲ行フ", 0),
+    ("katakana_word_per_japanese_char", "データを扱うアプリ", 6 / 9),
+    ("foreign_kanji_per_kanji", "这是汉字、漢字", 2 / 6),
+    ("foreign_kanji_per_kanji", "𠮷野家で﨑山さんが鷗外と剝製を見る。々〇〻", 0),
+    ("mean_clause_chars", "晴れ、雨、雪。曇り", 9 / 4),
     ("mojibake_per_char", "縺薙ｌ縺ｯ\ufffd", 3 / 6),
     ("mojibake_per_char", "ドキュメント文書".encode().decode("cp1252"), 14 / 23),  # its soft hyphen is none
     ("mojibake_per_char", "café à Paris, São Tomé, naïve", 0),
