@@ -56,7 +56,7 @@ Unit = Literal["characters", "words"]  # what a shingle is made of
 
 _NOT_MATCHED = (SPACE, NEWLINE, PUNCTUATION, SYMBOL)
 _VARIATION_SELECTORS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
-_CODES_PER_BYTE = 6  # U+FDFA, three bytes, is 18 characters in NFKC: nothing expands more
+_CODES_PER_BYTE = 3  # U+FDFB, three bytes, is 8 characters in the shadow: nothing expands more
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BREAK = ord(" ")  # between words; the matching shadow itself has no white space
 _APOSTROPHES = "'\u2018\u2019"  # these stand inside words, and where they quote one there is white space beside them

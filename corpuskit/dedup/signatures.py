@@ -169,7 +169,7 @@ def _qualities(signals: Input, name: str) -> Any:
     return lambda wanted: values.take(pc.index_in(wanted, value_set=ids))
 
 
-SIGN = Stage("dedup_sign", 4, sign)
+SIGN = Stage("dedup_sign", 5, sign)
 
 
 def halves(digests: pa.Array) -> tuple[Keys, Keys]:

@@ -94,7 +94,7 @@ def _write_by_group(writer: TableWriter, held: list[pa.RecordBatch]) -> None:
         writer.cut()
 
 
-EXTRACT = Stage("dedup_extract", 1, extract)
+EXTRACT = Stage("dedup_extract", 2, extract)
 
 
 def verify(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]:

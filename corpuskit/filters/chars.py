@@ -23,7 +23,7 @@ CLASS = 15
 ENDS, CLOSES, WORD, WHITE = 16, 32, 64, 128
 
 ENDING = "。.!?"  # ． ！ ？ are . ! ? in the shadow
-CLOSING = "」』)]）\"'”’】〉》"
+CLOSING = "」』)]\"'”’】〉》"  # ） is ) in the shadow
 
 
 class Chars(NamedTuple):

@@ -273,8 +273,7 @@ def _flags() -> npt.NDArray[np.uint8]:
     flags[~margins] |= line_kinds.CORE
     flags[classes == DIGIT] |= line_kinds.NUMERAL
     flags[(classes == SPACE) | (classes == NEWLINE)] |= line_kinds.WHITE
-    flags[0x0D] |= line_kinds.WHITE
-    for char in "。.!?…、,」』）)”:;":
+    for char in "。.!?、,」』)”:;":
         flags[ord(char)] |= line_kinds.STOP
     for char in "|#`<{}=~\\「『“":  # the last three begin a speech
         flags[ord(char)] |= line_kinds.MARKUP

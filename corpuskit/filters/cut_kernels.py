@@ -139,12 +139,6 @@ def _decide(lines, gone, low, high, codes):  # type: ignore[no-untyped-def]
 
 
 @kernel
-def _line_end(codes, i):  # type: ignore[no-untyped-def]
-    """The length of the line end before i, where a line begins."""
-    return 2 if i > 1 and codes[i - 2] == 0x0D else 1
-
-
-@kernel
 def _spans(lines, gone, low, high, codes, origin, spans, where, n):  # type: ignore[no-untyped-def]
     """Append the spans of one document, in order.
 
@@ -184,8 +178,8 @@ def _spans(lines, gone, low, high, codes, origin, spans, where, n):  # type: ign
         # behind the last line that stays, the line end before a line goes and not the one after it
         begin, to = first[k], stop[k]
         if k > last and last >= low:
-            begin -= _line_end(codes, begin)
-            to -= _line_end(codes, to) if k + 1 < high else 0
+            begin -= 1
+            to -= k + 1 < high
         if not gone[k]:
             if k > low and dropped[k - 1 - low] and n and spans[n - 1, 0] == row[k] and pending < 0:
                 spans[n - 1, 2] = to

@@ -36,6 +36,7 @@ class _Words(Strict):
 
 
 class _File(Strict):
+    innocent: tuple[str, ...]
     host: _Words
     path: _Words
 
@@ -123,6 +124,8 @@ def _readable(host: str) -> str:
 
 
 def _score(text: str, words: _Words) -> float:
+    for innocent in _words().innocent:
+        text = text.replace(innocent, "-")
     runs = set(_NO_LETTER.split(text))
     certain = sum(w in text for w in words.inside) + sum(w in runs for w in words.hard)
     return certain + 0.5 * sum(w in runs if w.isascii() else w in text for w in words.soft)

@@ -116,7 +116,7 @@ def _folded(codes: CodePoints, origin: CodePoints) -> tuple[CodePoints, CodePoin
     return codes, origin
 
 
-_MOST_PER_BYTE = 6  # U+FDFA: 18 characters out of 3 bytes
+_MOST_PER_BYTE = 3  # U+FDFB: LONGEST_FOLD characters out of 3 bytes
 
 
 @kernel

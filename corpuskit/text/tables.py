@@ -122,11 +122,12 @@ class ShadowTable(NamedTuple):
 
 
 EXPANDS = np.uint32(1 << 31)
+LONGEST_FOLD = 8  # characters: of ㌔ 2, of ㍿ 4, of U+FDFB 8
 
 
 @functools.cache
 def shadow_table() -> ShadowTable:
-    """NFKC per code point, with 〜 and ～ both as ~."""
+    """NFKC per code point, with 〜 and ～ both as ~; what is longer than LONGEST_FOLD stays."""
     first = np.arange(NUM_CODE_POINTS, dtype=np.uint32)
     rest: list[int] = []
     for code in assigned():
@@ -134,6 +135,8 @@ def shadow_table() -> ShadowTable:
         if code < 0xA0 or not unicodedata.decomposition(char):
             continue
         folded = [ord(c) for c in unicodedata.normalize("NFKC", char)]
+        if len(folded) > LONGEST_FOLD:
+            continue  # phrases such as U+FDFA: a megabyte of them would be six million characters
         if len(folded) == 1:
             first[code] = folded[0]
         else:

@@ -47,7 +47,8 @@ def matching(text: str) -> str:
         ("葛\U000e0100城\ufe0f\u200b\u00ad", "葛城"),  # variation selectors and what has no width
         ("。。。", ""),
         ("", ""),
-        ("\ufdfa" * 3, "صلىاللهعليهوسلم" * 3),  # the character that expands most
+        ("\ufdfb" * 3, "جلجلاله" * 3),  # the character that expands most
+        ("\ufdfa", "\ufdfa"),  # a phrase, which is not taken apart
     ],
 )
 def test_matching_shadow(text: str, expected: str) -> None:

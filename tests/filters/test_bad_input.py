@@ -43,7 +43,7 @@ TEXTS = {
     "only full stops": "。" * 1000,
     "only quotation marks": "」" * 1000,
     "private use and unassigned": "\ue000\U000f0000\U0010ffff\u0378" * 20,
-    "the longest expansion": "ﷺ" * 100,
+    "the longest expansions": "ﷺﷻ" * 100,
     "right to left": "שלום עולם مرحبا" * 10,
 }
 

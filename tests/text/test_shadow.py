@@ -72,7 +72,7 @@ def test_an_empty_column_has_an_empty_shadow() -> None:
 def folded_char(char: str) -> str:
     if char in "〜～":
         return "~"
-    return char if char < "\u00a0" else unicodedata.normalize("NFKC", char)
+    return char if char < "\u00a0" or char == "\ufdfa" else unicodedata.normalize("NFKC", char)
 
 
 # what ja-safe changes is dense here: marks that join, invisible characters, line ends
