@@ -22,7 +22,7 @@ description: shorter documents, names of models
 extends: corpuskit-ja
 change:
   too_short: {min: 120, severities: [60, 20]}
-  unpunctuated_sentences: {max: 40}
+  unpunctuated_sentences: {max: 20}
 drop: [short_lines, few_hiragana]
 """
 

@@ -38,7 +38,6 @@ SIGNALS = (
 PIECE = pa.schema([("row", pa.int64()), *list(CUT)[1:]])  # `row` of the column that was given, for the document's id
 
 _TAIL_CHARS = 80  # how much of a line's end the patterns of end_of_line look at
-_PATTERN_CHARS = 160  # a longer line is not matched by a pattern
 _NUMBERS = ("5", "555", "2024", "1.5万", "5万", "1.5k", "5k")  # what {n} stands for, one sample of each shape
 _WEEKDAYS = (*"月火水木金土日", "祝")
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -163,7 +162,7 @@ def _take_tail(codes: npt.NDArray[np.uint32], found: line_kinds.Lines, at: int, 
 def _match(codes: npt.NDArray[np.uint32], found: line_kinds.Lines, at: int, known: _Vocabulary) -> None:
     """Let the patterns decide on a line."""
     start, end = int(found.start[at]), int(found.kept_to[at])
-    if end - start <= _PATTERN_CHARS:
+    if end - start <= line_kinds.PATTERN_CHARS:
         text = _text(codes, start, end).strip()
         for rule, pattern in known.patterns:
             if pattern.fullmatch(text):

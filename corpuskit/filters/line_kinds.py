@@ -25,6 +25,7 @@ KINDS = {"anywhere": ANYWHERE, "among": AMONG, "beside": BESIDE, "edge": EDGE, "
 HOME, SENTENCE, NO_RULE = 1 << 16, 1 << 17, (1 << 16) - 1
 
 IN_ONE_LINE = 3  # phrases of `among` in one line that make it go anywhere
+PATTERN_CHARS = 160  # a longer line is not matched by a pattern
 _PHRASE_CHARS = 48
 _PROBE = 24  # how far white space and marks at a line's end are skipped
 _BASE = np.uint64(0x100000001B3)
@@ -344,7 +345,7 @@ def _classify(codes, lines, out, flags, keys, values, where, limits, starts, end
         low, high = start[at], kept_to[at]
         while high > low and flags[codes[high - 1]] & WHITE:
             high -= 1
-        if high - low > 160:
+        if high - low > PATTERN_CHARS:
             continue
         found, by = TEXT, -1
         if high - low <= longest:

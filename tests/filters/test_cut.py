@@ -226,6 +226,8 @@ def test_one_word_goes_between_known_lines_only() -> None:
     assert rules_of(f"{PROSE}\n{tags}\nタグ\n{PROSE}").count("one_word") == 2
     # the heading of what follows stays, also right behind a menu
     assert after(f"ホーム\n会社概要\nブログ\nはじめに\n{PROSE}") == f"はじめに\n{PROSE}"
+    # of nine lines three known ones are enough
+    assert after(f"{PROSE}\n{tags}\n散歩\n映画\n音楽\n写経\nタグ\n{PROSE}") == f"{PROSE}\n{PROSE}"
     # with more than two in three unknown the row is a list of something else
     words = "\n".join(["人参", "大根", "豆腐", "味噌", "砂糖", "塩", "酢"])
     assert after(f"{PROSE}\nメニュー\n{words}\n一覧\nブログ\n{PROSE}") == f"{PROSE}\n{words}\n{PROSE}"
@@ -252,6 +254,7 @@ def test_recipes_poems_statutes_speech_tables_diaries_code_and_lists_stay(text: 
 def test_a_date_alone_near_the_beginning_goes_and_dates_that_are_headings_stay() -> None:
     assert after(f"雨の日\n2024年1月5日\n{PROSE}") == f"雨の日\n{PROSE}"
     assert rules_of(f"雨の日\n2024年1月5日\n{PROSE}") == ["date"]
+    assert after(f"{PROSE}\n2024年1月5日" + f"\n{PROSE}" * 3) == "\n".join([PROSE] * 4)  # behind two lines
     far = "\n".join([PROSE] * 3)
     assert after(f"{far}\n2024年1月5日\n{far}") == f"{far}\n2024年1月5日\n{far}"
     diary = f"2024年1月5日\n{PROSE}\n2024年1月6日\n{PROSE}"
@@ -311,6 +314,13 @@ def test_a_column_without_such_lines_is_handed_back() -> None:
 def test_a_slice_of_a_column_is_read_from_its_own_beginning() -> None:
     texts = pa.array(["ログイン", f"ログイン\n{PROSE}", PROSE], pa.string()).slice(1)
     assert cut_column(texts, "ja").texts.to_pylist() == [PROSE, PROSE]
+
+
+def test_a_line_of_more_than_100_characters_is_matched_by_a_pattern() -> None:
+    for length, goes in ((100, True), (120, True), (161, False)):
+        line = "Copyright © 2020 " + "株" * (length - 37) + "All Rights Reserved."
+        assert len(line) == length
+        assert (after(f"{PROSE}\n{line}\n{PROSE}") == f"{PROSE}\n{PROSE}") == goes, length
 
 
 def test_an_unknown_language_is_a_users_mistake() -> None:

@@ -62,6 +62,7 @@ def test_a_list_of_ones_own_comes_beside_the_shipped_one(tmp_path: Path) -> None
         ("https://hentaigana.example.jp/支援交流会", 0, 0),
         ("https://ville-pornic.example.fr/hentaigana", 0, 0),
         ("https://hentai.example.jp/援交", 1, 1),
+        (f"https://example.jp/{'a/' * 500}無修正", 0, 1),
         ("https://muryou-douga.example/", 1, 0),  # two soft words
         ("https://av.watch.example.jp/", 0.5, 0),  # one is not enough
         ("https://essex.example/middlesex/specialist", 0, 0),
