@@ -57,8 +57,13 @@ def where(shard: Shard, scratch: Path, params: dict[str, Any]) -> dict[str, Any]
     """Says on which node of the cluster it ran."""
     import ray
 
-    time.sleep(0.5)  # so that one node alone cannot do them all
-    return {"node": ray.get_runtime_context().get_node_id()}
+    node = ray.get_runtime_context().get_node_id()
+    meeting = Path(params["meeting"])
+    (meeting / node).touch()
+    until = time.monotonic() + 60
+    while len(list(meeting.iterdir())) < 2 and time.monotonic() < until:  # so that one node alone cannot do them all
+        time.sleep(0.05)
+    return {"node": node}
 
 
 SHOUT = Stage("shout", 1, shout)
@@ -248,7 +253,7 @@ def test_a_cluster_of_two_nodes_gives_the_same_bytes_and_both_work(
         }
         done = subprocess.run(
             [sys.executable, "-c", CLUSTER_DRIVER, str(tmp_path)],
-            env=here, capture_output=True, text=True, timeout=120, check=False,
+            env=here, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
     finally:
         cluster.shutdown()
@@ -277,7 +282,10 @@ for n in range(4):
 plan = plan_clean_files("ja", [str(root / "docs")], "text", "url", None)
 runner = Runner("ray", 2)
 clean_files(plan, out=root / "cluster", runner=runner, lid_model=None)
-where = map_shards(test_run.WHERE, [Shard(str(n), ()) for n in range(4)], out=root / "where", params={}, runner=runner)
+(root / "meeting").mkdir()
+params = {"meeting": str(root / "meeting")}
+shards = [Shard(str(n), ()) for n in range(4)]
+where = map_shards(test_run.WHERE, shards, out=root / "where", params=params, runner=runner)
 print(json.dumps([r.counts["node"] for r in where]))
 """
 
