@@ -10,7 +10,7 @@ Each signal is named after what it divides. `char` means a non-white-space chara
                 a closing 」』）"
     duplicate_{line,paragraph,sentence}_fraction   those that already occurred earlier / all: the first copy is not
                 counted; ..._char_fraction: their characters / characters of all
-    ellipsis    three or more of . ・ 。 、 in a row at the end (… is ... in the shadow)
+    ellipsis    three or more of . ・ 。 、 in a row at the end (… and ⋯ are ... in the shadow)
     top_Ngram_char_fraction        count of the most frequent character N-gram x N / chars, at most 1; copies may
                                    overlap; 0 if it occurs once
     duplicate_Ngram_char_fraction  chars covered by an N-gram that already occurred earlier, each counted once / chars;

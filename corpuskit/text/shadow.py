@@ -1,7 +1,7 @@
 """The shadow: the copy of a text on which signals, matching and personal-information search run.
 
 The shadow is the text as ja-safe leaves it, then NFKC code point by code point, so ！ and !, １ and 1, ｶﾞ and ガ, ㈱ and
-(株), … and ... count the same, and a text has the same shadow before and after ja-safe. Every shadow character knows
+(株), …, ⋯ and ... count the same, and a text has the same shadow before and after ja-safe. Every shadow character knows
 which character of the text it came from. The shadow is never stored.
 """
 

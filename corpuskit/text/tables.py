@@ -127,7 +127,7 @@ LONGEST_FOLD = 8  # characters: of ㌔ 2, of ㍿ 4, of U+FDFB 8
 
 @functools.cache
 def shadow_table() -> ShadowTable:
-    """NFKC per code point, with 〜 and ～ both as ~; what is longer than LONGEST_FOLD stays."""
+    """NFKC per code point, with 〜 and ～ both as ~, ⋯ as …; what is longer than LONGEST_FOLD stays."""
     first = np.arange(NUM_CODE_POINTS, dtype=np.uint32)
     rest: list[int] = []
     for code in assigned():
@@ -143,6 +143,7 @@ def shadow_table() -> ShadowTable:
             first[code] = EXPANDS | np.uint32(len(rest) << 5 | len(folded))
             rest.extend(folded)
     first[0x301C] = first[0xFF5E] = ord("~")
+    first[0x22EF] = first[0x2026]  # ⋯ is how Chinese keyboards, and many pages, write …
     first[0x1161:0x1176] = np.arange(0x1161, 0x1176)
     return ShadowTable(first, np.array(rest, np.uint32))
 

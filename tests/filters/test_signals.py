@@ -89,7 +89,7 @@ LITERAL = [
     ("duplicate_line_char_fraction", "同じ行\n　同じ行　\n同じ行", 6 / 9),
     ("ellipsis_line_fraction", "続く…\n続く...\n続く・・・\n続く。。。\n続く..\n終わり。", 4 / 6),
     ("punctuated_line_fraction", "終わり。\n「はい」\nWhy?\n見出し\nメニュー", 3 / 5),
-    ("ellipsis_line_fraction", "続く、、、\n続く‥‥\n続く。", 2 / 3),
+    ("ellipsis_line_fraction", "続く、、、\n続く‥‥\n続く⋯\n続く⋯⋯\n続く。", 4 / 5),
     # paragraphs: a line with nothing but white space parts them
     ("num_paragraphs", "一\n二\n 　\n\n三\n", 2),
     ("mean_paragraph_chars", "一二\n三\n\n四", (3 + 1) / 2),

@@ -72,6 +72,8 @@ def test_an_empty_column_has_an_empty_shadow() -> None:
 def folded_char(char: str) -> str:
     if char in "〜～":
         return "~"
+    if char == "⋯":
+        return "..."
     return char if char < "\u00a0" or char == "\ufdfa" else unicodedata.normalize("NFKC", char)
 
 
