@@ -558,13 +558,12 @@ def _complain(line: str) -> None:
 
 def _check_words(words: list[str]) -> None:
     """Refuse what a shell makes of a variable that is empty, and names that are no text."""
-    from corpuskit.config import UserError
+    from corpuskit.config import UserError, check_utf8
 
     for before, word in itertools.pairwise(words):
         if not word or re.fullmatch(r"--[a-z-]+=", word):
             raise UserError(f"{word.rstrip('=') or before}: is given nothing; is a variable empty?")
-        if not word.isascii() and any("\ud800" <= c <= "\udfff" for c in word):
-            raise UserError(f"{word.encode('utf-8', 'backslashreplace').decode()}: is not UTF-8; rename it")
+        check_utf8(word)
 
 
 def main() -> None:

@@ -319,6 +319,19 @@ def suggest(word: str, known: Any) -> str:
     return (f"; did you mean {close[0]}?" if close else "") + f" (known: {', '.join(names)})"
 
 
+def check_utf8(name: str, what: str = "") -> None:
+    """Refuse a name whose bytes are no UTF-8: no receipt could hold it.
+
+    Raises:
+        UserError: it is none; `what` says of which option it is.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        raise UserError(f"{what}{shown}: is not UTF-8; rename it") from None
+
+
 def data_dir(name: str) -> Path:
     """The folder `rules` or `pipelines`: inside the installed package, or at the root of a checkout."""
     package = Path(__file__).parent

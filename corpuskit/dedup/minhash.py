@@ -36,6 +36,7 @@ from corpuskit.text.buffers import CodePoints, Positions, longest_row, utf8_view
 from corpuskit.text.kernel import kernel
 from corpuskit.text.normalize import decode_utf8
 from corpuskit.text.tables import (
+    CODES_PER_BYTE,
     EXPANDS,
     HIRAGANA,
     KANJI,
@@ -56,7 +57,6 @@ Unit = Literal["characters", "words"]  # what a shingle is made of
 
 _NOT_MATCHED = (SPACE, NEWLINE, PUNCTUATION, SYMBOL)
 _VARIATION_SELECTORS = (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
-_CODES_PER_BYTE = 3  # U+FDFB, three bytes, is 8 characters in the shadow: nothing expands more
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 _BREAK = ord(" ")  # between words; the matching shadow itself has no white space
 _APOSTROPHES = "'\u2018\u2019"  # these stand inside words, and where they quote one there is white space beside them
@@ -106,7 +106,7 @@ def matching_table(unit: Unit = "characters") -> ShadowTable:
         if len(result) == 1:
             first[code] = result[0]
         else:
-            assert len(result) <= _CODES_PER_BYTE * len(chr(code).encode())
+            assert len(result) <= CODES_PER_BYTE * len(chr(code).encode())
             first[code] = EXPANDS | np.uint32(len(rest) << 5 | len(result))
             rest.extend(result)
     return ShadowTable(first, np.array(rest, np.uint32))
@@ -121,7 +121,7 @@ def matching_column(texts: pa.Array, unit: Unit = "characters") -> Matching:
     """The matching shadows of a string column, as code points or as hashes of words (see the top of this file)."""
     table, kana = matching_table(unit), ja_safe_table()
     data, places = utf8_view(texts)
-    codes = np.empty(_CODES_PER_BYTE * int(places[-1] - places[0]), np.uint32)  # pages never written to cost nothing
+    codes = np.empty(CODES_PER_BYTE * int(places[-1] - places[0]), np.uint32)  # pages never written to cost nothing
     offsets = _matching(data, places, table.first, table.rest, kana.voiced, kana.semivoiced, codes)
     codes = codes[: offsets[-1]]
     if unit == "characters":

@@ -207,7 +207,7 @@ def _measure(  # type: ignore[no-untyped-def]
     hits = np.empty((1024, 4), np.int64)  # row, start, end, pattern
     counted = 0  # those that count, over all rows
     last_row = np.full(len(length), -1, np.int64)
-    covered_to, sure = np.empty(num_lists, np.int64), np.empty(num_lists, np.int64)
+    covered_to = np.empty(num_lists, np.int64)
     longest = longest_row(offsets)
     places = np.empty(longest + 1, np.uint32)  # in the row, of the second of two symbols that a pattern may begin with
     for row in range(rows):
@@ -250,7 +250,7 @@ def _measure(  # type: ignore[no-untyped-def]
                 node = following[node, symbols[codes[end]] & _NUMBER]
                 end += 1
         begun = counted
-        covered_to[:] = sure[:] = 0
+        covered_to[:] = 0
         for k in range(begun, n):  # by end; what ends at the same place, the longest first
             pattern = hits[k, 3]
             if exempt[pattern] or _inside(hits, k, begun, n, lists, exempt, length):
@@ -259,14 +259,14 @@ def _measure(  # type: ignore[no-untyped-def]
             hits[k, 3] = -1 - pattern
             if company[pattern] == 0 and last_row[pattern] != row:
                 last_row[pattern] = row
-                sure[lists[pattern]] += 1
-        for which in range(num_lists):
-            out[row, 3 * which + 1] = sure[which]
+                out[row, 3 * lists[pattern] + 1] += 1
         for k in range(begun, n):
             pattern = -1 - hits[k, 3]
-            if pattern < 0 or sure[lists[pattern]] < company[pattern]:
+            if pattern < 0:
                 continue
             which = lists[pattern]
+            if out[row, 3 * which + 1] < company[pattern]:  # types so far: ambiguous ones only where there are enough
+                continue
             out[row, 3 * which] += 1
             if last_row[pattern] != row:
                 last_row[pattern] = row

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
-from corpuskit.config import Failure, UserError
+from corpuskit.config import Failure, UserError, check_utf8
 from corpuskit.engine.plan import Input, file_sha256
 from corpuskit.sources.codecs import CHUNK, CutStream, decompressor, expand_members
 
@@ -68,8 +68,7 @@ def expand(pattern: str) -> list[str]:
     if not found:
         raise UserError(f"--input {pattern}: no such file")
     for path in found:
-        if not path.isascii() and any("\ud800" <= c <= "\udfff" for c in path):
-            raise UserError(f"--input {path.encode('utf-8', 'backslashreplace').decode()}: is not UTF-8; rename it")
+        check_utf8(path, "--input ")
     return found
 
 

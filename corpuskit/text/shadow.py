@@ -17,6 +17,7 @@ from corpuskit.text.kernel import kernel
 from corpuskit.text.normalize import decode_utf8, joins_emoji, nfc
 from corpuskit.text.tables import (
     CARRIAGE_RETURN,
+    CODES_PER_BYTE,
     COMPOSES,
     COMPOSING,
     CONTROL,
@@ -57,7 +58,7 @@ def shadow_column(texts: pa.Array) -> Shadow:
     """The shadows of a string column."""
     data, offsets = utf8_view(texts)
     size = int(offsets[-1] - offsets[0])
-    for most in (size, _MOST_PER_BYTE * size):  # a byte makes one code or less, but for the few that expand
+    for most in (size, CODES_PER_BYTE * size):  # a byte makes one code or less, but for the few that expand
         codes, origin = room(most, np.uint32), room(most, np.uint32)
         ends, controls, composing = _shadow(data, offsets, codes, origin, *fold_table(), *ja_safe_table()[1:])
         if ends[-1] >= 0:
@@ -114,9 +115,6 @@ def _folded(codes: CodePoints, origin: CodePoints) -> tuple[CodePoints, CodePoin
         start, length = int(folded[at] & ~EXPANDS) >> 5, lengths[at]
         codes[ends[at] - length : ends[at]] = rest[start : start + length]
     return codes, origin
-
-
-_MOST_PER_BYTE = 3  # U+FDFB: LONGEST_FOLD characters out of 3 bytes
 
 
 @kernel

@@ -123,6 +123,7 @@ class ShadowTable(NamedTuple):
 
 EXPANDS = np.uint32(1 << 31)
 LONGEST_FOLD = 8  # characters: of ㌔ 2, of ㍿ 4, of U+FDFB 8
+CODES_PER_BYTE = 3  # at most: U+FDFB has three bytes
 
 
 @functools.cache
